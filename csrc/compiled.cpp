@@ -1,0 +1,373 @@
+#include "compiled.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <complex>
+#include <map>
+#include <numbers>
+#include <stdexcept>
+#include <string>
+
+namespace ketgrad {
+
+namespace {
+
+using u64 = std::uint64_t;
+
+constexpr int kTransformRows = 8;  // the transform costs 6 additions a product, a row 1
+
+[[noreturn]] void refuse(std::size_t index, const char* rule) {
+  throw std::invalid_argument("instruction " + std::to_string(index) + ": " + rule);
+}
+
+u64 low_ones(int bits) { return (u64{1} << bits) - 1; }
+
+u64 extract(u64 value, u64 mask) {
+  u64 out = 0;
+  for (int b = 0; mask; ++b, mask &= mask - 1) out |= static_cast<u64>((value & mask & -mask) != 0) << b;
+  return out;
+}
+
+u64 deposit(u64 value, u64 mask) {
+  u64 out = 0;
+  for (; mask; value >>= 1, mask &= mask - 1)
+    if (value & 1) out |= mask & -mask;
+  return out;
+}
+
+int sign_of(u64 bits) { return std::popcount(bits) & 1 ? -1 : 1; }
+
+// A program's masks split into lane bits and group bits.
+struct Split {
+  int lane_bits;
+  u64 lo(u64 mask) const { return mask & low_ones(lane_bits); }
+  u64 hi(u64 mask) const { return mask >> lane_bits; }
+};
+
+}  // namespace
+
+void validate(const Source& s) {
+  if (s.n_bits < 1 || s.n_bits > kMaxBits) throw std::invalid_argument("a program has 1 to 62 qubits");
+  if (s.n_shared < 0 || s.n_per_sample < 0) throw std::invalid_argument("slot counts are not negative");
+  const u64 outside = ~low_ones(s.n_bits);
+  for (std::size_t i = 0; i < s.instructions.size(); ++i) {
+    const Instruction& in = s.instructions[i];
+    if ((in.x_mask | in.z_mask | in.ctrl_mask | in.ctrl_value) & outside) refuse(i, "a mask has a bit out of range");
+    if (in.ctrl_value & ~in.ctrl_mask && in.opcode != static_cast<int>(Opcode::PairRot))
+      refuse(i, "a control value outside the controls");
+    if (in.slot < -1 || in.slot >= s.n_shared + s.n_per_sample) refuse(i, "the slot is out of range");
+    if (!std::isfinite(in.scale) || !std::isfinite(in.offset)) refuse(i, "the angle is not finite");
+    u64 targets = in.x_mask | in.z_mask, words = 0;
+    switch (static_cast<Opcode>(in.opcode)) {
+      case Opcode::Prepare:
+        if (i != 0) refuse(i, "a state is prepared first");
+        if (in.ctrl_mask) refuse(i, "a state is prepared without controls");
+        words = in.k <= s.n_bits ? u64{2} << in.k : 0;
+        break;
+      case Opcode::Phase:
+        if (targets) refuse(i, "a phase has controls only");
+        break;
+      case Opcode::Pauli:
+      case Opcode::PauliRot:
+        break;
+      case Opcode::PairRot:
+        if (!in.x_mask || (in.x_mask & ~in.ctrl_mask) || (in.x_mask & in.z_mask) || (in.ctrl_value & ~in.ctrl_mask))
+          refuse(i, "a pair rotation controls the bits it flips");
+        targets = in.z_mask & ~in.x_mask;
+        break;
+      case Opcode::Swap:
+        if (in.t0 >= s.n_bits || in.t1 >= s.n_bits || in.t0 == in.t1 ||
+            in.x_mask != ((u64{1} << in.t0) | (u64{1} << in.t1)))
+          refuse(i, "a swap has two bits");
+        break;
+      case Opcode::Diag:
+        words = in.k <= s.n_bits ? u64{2} << in.k : 0;
+        break;
+      case Opcode::ExpDiag:
+        words = in.k <= s.n_bits ? u64{1} << in.k : 0;
+        break;
+      case Opcode::Dense:
+        if (in.k > kMaxDenseBits) refuse(i, "a matrix has at most 12 bits");
+        words = u64{2} << (2 * in.k);
+        break;
+      default:
+        refuse(i, "unknown opcode");
+    }
+    if (targets & in.ctrl_mask && static_cast<Opcode>(in.opcode) != Opcode::PairRot)
+      refuse(i, "a bit is both target and control");
+    if (words) {
+      const bool diagonal = in.opcode == static_cast<int>(Opcode::Diag) || in.opcode == static_cast<int>(Opcode::ExpDiag);
+      if (std::popcount(diagonal ? in.z_mask : in.x_mask) != in.k || in.k == 0) refuse(i, "k is not the number of bits");
+      if (in.payload < 0 || static_cast<u64>(in.payload) + words > s.pool.size()) refuse(i, "the payload is out of range");
+    }
+  }
+  for (std::size_t r = 0; r < s.terms.size(); ++r) {
+    const Term& t = s.terms[r];
+    if ((t.x_mask | t.z_mask | t.ctrl_mask | t.ctrl_value) & outside || t.ctrl_value & ~t.ctrl_mask ||
+        t.ctrl_mask & (t.x_mask | t.z_mask))
+      throw std::invalid_argument("term " + std::to_string(r) + ": a mask has a bit out of range");
+  }
+}
+
+namespace {
+
+// (-i)^m for m = 0..3 is 1, -i, -1, i: imaginary for odd m, with this sign.
+int turn_sign(int m) { return (m & 3) == 0 || (m & 3) == 3 ? 1 : -1; }
+
+template <typename Real>
+class Builder {
+ public:
+  Builder(Compiled<Real>& out, const Source& source, int lane_bits) : out_(out), source_(source), split_{lane_bits} {}
+
+  void step(const Instruction& in) {
+    Step step{Kind::Diagonal, false, 0, in.slot, in.scale, in.offset, 2.0};
+    switch (static_cast<Opcode>(in.opcode)) {
+      case Opcode::Prepare:
+        step.kind = Kind::Prepare;
+        break;
+      case Opcode::Phase:
+        step.operand = add(diagonal(in, +1));
+        break;
+      case Opcode::Pauli:
+        step.kind = Kind::Permute;
+        step.operand = add(word(in, std::popcount(in.x_mask & in.z_mask)));
+        break;
+      case Opcode::PauliRot:
+        step.half = true;
+        step.slope = 1.0;
+        if (in.x_mask == 0) {
+          step.operand = add(diagonal(in, -1));
+        } else {
+          step.kind = Kind::Pair;
+          step.operand = add(word(in, std::popcount(in.x_mask & in.z_mask) + 1));
+        }
+        break;
+      case Opcode::PairRot:
+        step.kind = Kind::Pair;
+        step.half = true;
+        step.slope = 1.0;
+        step.operand = add(pattern(in, in.ctrl_mask, in.ctrl_value, -1));
+        break;
+      case Opcode::Swap:
+        step.kind = Kind::Permute;
+        step.operand = add(pattern(in, in.ctrl_mask | in.x_mask, in.ctrl_value | (u64{1} << in.t0), +1));
+        break;
+      case Opcode::Diag:
+      case Opcode::ExpDiag:
+        step.kind = Kind::Table;
+        step.operand = static_cast<int>(out_.tables.size());
+        out_.tables.push_back({source_.pool.data() + in.payload, in.z_mask, in.ctrl_mask, in.ctrl_value,
+                               split_.lane_bits, in.opcode == static_cast<int>(Opcode::ExpDiag)});
+        break;
+      case Opcode::Dense:
+        if (in.k == 1) {
+          step.kind = Kind::Mix;
+          step.operand = static_cast<int>(out_.mixes.size());
+          out_.mixes.push_back(mix(in, false));
+          out_.inverse_mixes.push_back(mix(in, true));
+        } else {
+          step.kind = Kind::Dense;
+          step.operand = static_cast<int>(out_.denses.size());
+          dense(in);
+        }
+        break;
+    }
+    out_.steps.push_back(step);
+  }
+
+ private:
+  static constexpr int lanes = kLanes<Real>;
+
+  // In lanes mode every lane is a different sample at the same index.
+  u64 lane_index(int lane) const { return static_cast<u64>(lane) & low_ones(split_.lane_bits); }
+
+  bool lane_matches(int lane, u64 mask, u64 value) const {
+    return (lane_index(lane) & split_.lo(mask)) == split_.lo(value);
+  }
+
+  int lane_sign(int lane, u64 z) const { return sign_of(lane_index(lane) & split_.lo(z)); }
+
+  IndexMap index(u64 fixed, u64 value) const { return {fixed, value, out_.layout.groups >> std::popcount(fixed)}; }
+
+  std::int32_t add(const GateOp<Real>& op) {
+    out_.gates.push_back(op);
+    return static_cast<std::int32_t>(out_.gates.size()) - 1;
+  }
+
+  GateOp<Real> empty(const Instruction& in) const {
+    GateOp<Real> op{};
+    op.x_hi = split_.hi(in.x_mask);
+    op.z_hi = split_.hi(in.z_mask);
+    op.x_lo = static_cast<int>(split_.lo(in.x_mask));
+    return op;
+  }
+
+  GateOp<Real> diagonal(const Instruction& in, int sign) const {
+    GateOp<Real> op = empty(in);
+    op.index = index(split_.hi(in.ctrl_mask), split_.hi(in.ctrl_value));
+    for (int l = 0; l < lanes; ++l) {
+      op.act_a[l] = lane_matches(l, in.ctrl_mask, in.ctrl_value);
+      op.unit_a[l] = op.act_a[l] * static_cast<Real>(sign * lane_sign(l, in.z_mask));
+    }
+    return op;
+  }
+
+  // The word times (-i)^m / (its own (-i)^nY): entry (k, k ^ x) is (-i)^m (-1)^{|k & z|}.
+  GateOp<Real> word(const Instruction& in, int m) const {
+    GateOp<Real> op = empty(in);
+    op.imaginary = m & 1;
+    const u64 pivot = op.x_hi ? std::bit_floor(op.x_hi) : 0;
+    op.index = index(split_.hi(in.ctrl_mask) | pivot, split_.hi(in.ctrl_value));
+    const int across = sign_of(op.x_hi & op.z_hi);  // the sign is taken at the group with the pivot at 0
+    for (int l = 0; l < lanes; ++l) {
+      op.act_a[l] = op.act_b[l] = lane_matches(l, in.ctrl_mask, in.ctrl_value);
+      op.unit_a[l] = op.act_a[l] * static_cast<Real>(turn_sign(m) * lane_sign(l, in.z_mask));
+      op.unit_b[l] = op.unit_a[l] * static_cast<Real>(across);
+    }
+    return op;
+  }
+
+  // Couples the indices that match `value` on `mask` (which includes x_mask) with their flips; the flipped one gets
+  // unit +1 and the matching one `own`.
+  GateOp<Real> pattern(const Instruction& in, u64 mask, u64 value, int own) const {
+    GateOp<Real> op = empty(in);
+    op.index = index(split_.hi(mask), split_.hi(value));
+    for (int l = 0; l < lanes; ++l) {
+      const bool matching = lane_matches(l, mask, value), flipped = lane_matches(l, mask, value ^ in.x_mask);
+      const Real sign = static_cast<Real>(lane_sign(l, in.z_mask));
+      if (op.x_hi) {
+        op.act_a[l] = matching;
+        op.act_b[l] = flipped;
+        op.unit_a[l] = matching ? sign * static_cast<Real>(own) : 0;
+        op.unit_b[l] = flipped ? sign : 0;
+      } else {
+        op.act_a[l] = matching || flipped;
+        op.unit_a[l] = matching ? sign * static_cast<Real>(own) : flipped ? sign : 0;
+      }
+    }
+    return op;
+  }
+
+  std::complex<double> entry(const Instruction& in, u64 row, u64 column, bool inverse) const {
+    if (inverse) std::swap(row, column);
+    const double* p = source_.pool.data() + in.payload + 2 * ((row << in.k) + column);
+    return {p[0], inverse ? -p[1] : p[1]};
+  }
+
+  MixOp<Real> mix(const Instruction& in, bool inverse) const {
+    MixOp<Real> op{};
+    op.x_hi = split_.hi(in.x_mask);
+    op.x_lo = static_cast<int>(split_.lo(in.x_mask));
+    op.index = index(split_.hi(in.ctrl_mask) | op.x_hi, split_.hi(in.ctrl_value));
+    for (int side = 0; side < 2; ++side)
+      for (int l = 0; l < lanes; ++l) {
+        const u64 row = op.x_hi ? static_cast<u64>(side) : (lane_index(l) & split_.lo(in.x_mask)) != 0;
+        const bool active = lane_matches(l, in.ctrl_mask, in.ctrl_value);
+        const std::complex<double> c = active ? entry(in, row, row, inverse) : 1.0;
+        const std::complex<double> s = active ? entry(in, row, row ^ 1, inverse) : 0.0;
+        op.c_re[side][l] = static_cast<Real>(c.real());
+        op.c_im[side][l] = static_cast<Real>(c.imag());
+        op.s_re[side][l] = static_cast<Real>(s.real());
+        op.s_im[side][l] = static_cast<Real>(s.imag());
+      }
+    return op;
+  }
+
+  void dense(const Instruction& in) {
+    out_.denses.emplace_back();
+    DenseOperand<Real>& operand = out_.denses.back();
+    const u64 hi = split_.hi(in.x_mask), lo = split_.lo(in.x_mask);
+    DenseOp<Real> op{};
+    op.n_hi = 1 << std::popcount(hi);
+    op.n_lo = 1 << std::popcount(lo);
+    op.per_lane = lo != 0 || split_.lo(in.ctrl_mask) != 0;
+    op.index = index(split_.hi(in.ctrl_mask) | hi, split_.hi(in.ctrl_value));
+    for (int c = 0; c < op.n_hi; ++c) operand.offsets.push_back(deposit(static_cast<u64>(c), hi));
+    for (int p = 0; p < op.n_lo; ++p) operand.lane_xors.push_back(static_cast<int>(deposit(static_cast<u64>(p), lo)));
+    operand.coefficients = coefficients(in, op, lo, false);
+    operand.inverse_coefficients = coefficients(in, op, lo, true);
+    op.offsets = operand.offsets.data();
+    op.lane_xors = operand.lane_xors.data();
+    operand.forward = operand.inverse = op;
+    operand.forward.coefficients = operand.coefficients.data();
+    operand.inverse.coefficients = operand.inverse_coefficients.data();
+    out_.dense_scratch = std::max(out_.dense_scratch, sizeof(Real) * 2 * lanes * static_cast<std::size_t>(op.n_hi) *
+                                                          static_cast<std::size_t>(op.n_lo));
+  }
+
+  std::vector<Real> coefficients(const Instruction& in, const DenseOp<Real>& op, u64 lo, bool inverse) const {
+    std::vector<Real> out;
+    const int k_lo = std::popcount(lo);
+    for (int r = 0; r < op.n_hi; ++r)
+      for (int c = 0; c < op.n_hi; ++c)
+        for (int p = 0; p < op.n_lo; ++p) {
+          Real re[lanes], im[lanes];
+          for (int l = 0; l < lanes; ++l) {
+            const u64 row_lo = extract(lane_index(l), lo);
+            const u64 row = (static_cast<u64>(r) << k_lo) | row_lo;
+            const u64 column = (static_cast<u64>(c) << k_lo) | (row_lo ^ static_cast<u64>(p));
+            std::complex<double> m = r == c && p == 0 ? 1.0 : 0.0;
+            if (lane_matches(l, in.ctrl_mask, in.ctrl_value)) m = entry(in, row, column, inverse);
+            re[l] = static_cast<Real>(m.real());
+            im[l] = static_cast<Real>(m.imag());
+          }
+          const int copies = op.per_lane ? lanes : 1;
+          out.insert(out.end(), re, re + copies);
+          out.insert(out.end(), im, im + copies);
+        }
+    return out;
+  }
+
+  Compiled<Real>& out_;
+  const Source& source_;
+  Split split_;
+};
+
+}  // namespace
+
+template <typename Real>
+Compiled<Real>::Compiled(const Source& source, int lane_bits)
+    : layout{lane_bits, u64{1} << (source.n_bits - lane_bits)} {
+  Builder<Real> builder(*this, source, lane_bits);
+  steps.reserve(source.instructions.size());
+  for (const Instruction& in : source.instructions) builder.step(in);
+
+  std::map<u64, std::vector<int>> by_x;
+  for (std::size_t r = 0; r < source.terms.size(); ++r) by_x[source.terms[r].x_mask].push_back(static_cast<int>(r));
+  const Split split{lane_bits};
+  rows.reserve(source.terms.size());
+  for (const auto& [x, members] : by_x) {
+    int plain = 0;
+    for (const int r : members) {
+      const Term& t = source.terms[static_cast<std::size_t>(r)];
+      TermRow<Real> row{};
+      const int ys = std::popcount(t.x_mask & t.z_mask);
+      row.z_hi = split.hi(t.z_mask);
+      row.ctrl_mask = split.hi(t.ctrl_mask);
+      row.ctrl_value = split.hi(t.ctrl_value);
+      row.odd = ys & 1;
+      row.prefactor = (ys & 3) < 2 ? Real(1) : Real(-1);
+      for (int l = 0; l < kLanes<Real>; ++l) {
+        const u64 index = static_cast<u64>(l) & low_ones(lane_bits);
+        const bool inside = (index & split.lo(t.ctrl_mask)) == split.lo(t.ctrl_value);
+        row.lane[l] = inside ? static_cast<Real>(sign_of(index & split.lo(t.z_mask))) : Real(0);
+      }
+      plain += row.ctrl_mask == 0;
+      rows.push_back(row);
+      term_of_row.push_back(r);
+    }
+    term_groups.push_back({nullptr, split.hi(x), static_cast<int>(split.lo(x)), static_cast<int>(members.size()),
+                           plain >= kTransformRows});
+  }
+  std::size_t first = 0;
+  for (TermGroup<Real>& group : term_groups) {
+    group.rows = rows.data() + first;
+    first += static_cast<std::size_t>(group.n_rows);
+  }
+}
+
+template struct Compiled<float>;
+template struct Compiled<double>;
+
+}  // namespace ketgrad

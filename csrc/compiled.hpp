@@ -1,0 +1,71 @@
+// A program turned into kernel operands for one of the two ways of laying out states. Done once per plan and mode.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "buffer.hpp"
+#include "instruction.hpp"
+#include "kernels.hpp"
+
+namespace ketgrad {
+
+// What a plan was made from. Every word was checked by `validate`.
+struct Source {
+  std::vector<Instruction> instructions;
+  std::vector<double> pool;
+  std::vector<Term> terms;
+  int n_bits = 0;
+  int n_shared = 0;
+  int n_per_sample = 0;
+};
+
+// Throws std::invalid_argument unless every mask, slot and payload stays inside its array.
+void validate(const Source& source);
+
+// How the amplitudes of a state lie in memory: `lane_bits` low bits of the index among the lanes, 0 in lanes mode.
+struct Layout {
+  int lane_bits;
+  std::uint64_t groups;
+};
+
+enum class Kind : std::uint8_t { Pair, Permute, Diagonal, Mix, Dense, Table, Prepare };
+
+// One step of a compiled program: which kernel, which operand, and where its angle comes from.
+struct Step {
+  Kind kind;
+  bool half;             // the rotor turns by half the angle
+  std::int32_t operand;  // index into the vector of its kind
+  std::int32_t slot;
+  double scale, offset;
+  double slope;  // d value / d angle = slope * (what the reverse kernel sums)
+};
+
+template <typename Real>
+struct DenseOperand {
+  DenseOp<Real> forward, inverse;
+  std::vector<Real> coefficients, inverse_coefficients;
+  std::vector<std::uint64_t> offsets;
+  std::vector<int> lane_xors;
+};
+
+template <typename Real>
+struct Compiled {
+  Layout layout;
+  std::vector<Step> steps;
+  std::vector<GateOp<Real>> gates;
+  std::vector<MixOp<Real>> mixes, inverse_mixes;
+  std::vector<DenseOperand<Real>> denses;
+  std::vector<TableOp<Real>> tables;
+  std::size_t dense_scratch = 0;  // bytes
+  std::vector<TermRow<Real>> rows;
+  std::vector<TermGroup<Real>> term_groups;
+  std::vector<int> term_of_row;  // row -> index of the term in the program
+
+  Compiled(const Source& source, int lane_bits);
+};
+
+extern template struct Compiled<float>;
+extern template struct Compiled<double>;
+
+}  // namespace ketgrad

@@ -1,0 +1,205 @@
+#include "engine.hpp"
+
+#include <mutex>
+
+#include "dispatch.hpp"
+#include "unit.hpp"
+
+namespace ketgrad {
+
+namespace {
+
+constexpr int kMaxLanesBits = 13;           // a tile of 2^13 groups is 1 MiB; beyond it a sample fills the cache alone
+constexpr int kMaxSampleParallelBits = 18;  // up to here every thread may hold samples of its own
+constexpr u64 kKeepBytes = u64{256} << 20;  // final states kept for the pullback without being consumed by it
+
+template <typename Real>
+class TapeOf final : public Tape {
+ public:
+  std::mutex mutex;
+  std::vector<Buffer> kets;  // one for each unit
+  bool lanes = false;
+  bool consumable = false;  // too large to copy: the first pullback works in it
+
+  // A unit's final state: copied into `into`, or moved out and left empty. False when it is gone.
+  bool take(u64 unit, Buffer& into) {
+    if (consumable) {
+      const std::lock_guard lock(mutex);
+      if (!kets[unit]) return false;
+      into = std::move(kets[unit]);
+      return true;
+    }
+    std::memcpy(into.as<void>(), kets[unit].template as<void>(), kets[unit].bytes());
+    return true;
+  }
+};
+
+template <typename Real>
+class EngineOf final : public Engine {
+ public:
+  static constexpr u64 lanes = kLanes<Real>;
+
+  explicit EngineOf(Source source) : source_(std::move(source)) {}
+
+  std::unique_ptr<Tape> forward(const Batch& batch, double* values, bool keep, const Poll& poll) const override {
+    const FlushDenormals flush;
+    Watch watch(poll);
+    const Job job = plan(batch);
+    auto tape = std::make_unique<TapeOf<Real>>();
+    const u64 bytes = job.units * job.compiled.layout.groups * kGroupBytes;
+    const bool kept = keep && (bytes <= kKeepBytes || job.units == 1);
+    if (kept) {
+      tape->kets.resize(job.units);
+      tape->lanes = job.in_lanes;
+      tape->consumable = bytes > kKeepBytes;
+    }
+    run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64, Buffer& scratch) {
+      Buffer own;
+      Buffer& ket = kept ? own : scratch;
+      if (!ket) ket = Buffer(unit.state_bytes());
+      unit.forward(ket.template as<Real>());
+      unit.values(ket.template as<Real>(), values + job.first(index) * source_.terms.size());
+      if (kept) tape->kets[index] = std::move(own);
+    });
+    if (!kept) return nullptr;
+    return tape;
+  }
+
+  void pullback(const Batch& batch, const double* cotangents, u64 sets, Tape* given, bool each, double* shared,
+                double* per_sample, const Poll& poll) const override {
+    const FlushDenormals flush;
+    Watch watch(poll);
+    const Job job = plan(batch);
+    auto* tape = dynamic_cast<TapeOf<Real>*>(given);
+    if (tape && (tape->kets.size() != job.units || tape->lanes != job.in_lanes)) tape = nullptr;
+    const u64 n_shared = static_cast<u64>(source_.n_shared), n_slots = n_shared + static_cast<u64>(source_.n_per_sample);
+    const u64 terms = source_.terms.size();
+    std::vector<double> partial(each ? 0 : job.tasks() * sets * n_shared);  // added up in order of the tasks
+    run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64 task, Buffer&) {
+      const u64 first = job.first(index), count = job.count(index, batch.size), width = static_cast<u64>(unit.width());
+      Buffer ket(unit.state_bytes()), lambda(unit.state_bytes()), copy;
+      if (!tape || !tape->take(index, ket)) unit.forward(ket.as<Real>());
+      std::vector<double> gradients(n_slots * width);
+      for (u64 k = 0; k < sets; ++k) {
+        Buffer* psi = &ket;
+        if (k + 1 < sets) {  // the sweep consumes its ket
+          if (!copy) copy = Buffer(unit.state_bytes());
+          std::memcpy(copy.as<void>(), ket.as<void>(), unit.state_bytes());
+          psi = &copy;
+        }
+        std::fill(gradients.begin(), gradients.end(), 0.0);
+        unit.observe(psi->template as<Real>(), lambda.as<Real>(), cotangents + (k * batch.size + first) * terms);
+        unit.reverse(psi->template as<Real>(), lambda.as<Real>(), gradients.data());
+        for (u64 s = 0; s < n_slots; ++s)
+          for (u64 l = 0; l < (job.in_lanes ? count : 1); ++l) {
+            const double g = gradients[s * width + l];
+            const u64 row = k * batch.size + first + l;
+            if (s >= n_shared)
+              per_sample[row * (n_slots - n_shared) + s - n_shared] = g;
+            else if (each)
+              shared[row * n_shared + s] = g;
+            else
+              partial[(task * sets + k) * n_shared + s] += g;
+          }
+      }
+    });
+    if (each) return;
+    std::fill(shared, shared + sets * n_shared, 0.0);
+    for (u64 task = 0; task < job.tasks(); ++task)
+      for (u64 i = 0; i < sets * n_shared; ++i) shared[i] += partial[task * sets * n_shared + i];
+  }
+
+  void states(const Batch& batch, void* out, const Poll& poll) const override {
+    const FlushDenormals flush;
+    Watch watch(poll);
+    const Job job = plan(batch);
+    run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64, Buffer& scratch) {
+      Real* row = static_cast<Real*>(out) + (job.first(index) << (source_.n_bits + 1));
+      Real* psi = row;
+      if (job.in_lanes) {
+        if (!scratch) scratch = Buffer(unit.state_bytes());
+        psi = scratch.as<Real>();
+      }
+      unit.forward(psi);
+      unit.unpack(psi, row);
+    });
+  }
+
+  std::string mode(u64 batch_size) const override { return use_lanes(batch_size) ? "lanes" : "single"; }
+
+ private:
+  static constexpr u64 kGroupBytes = 128;
+
+  struct Job {
+    const Compiled<Real>& compiled;
+    bool in_lanes;
+    bool by_unit;  // threads share out the units; else the groups of one state after another
+    u64 units;
+    std::vector<Trig> trig;
+
+    u64 tasks() const { return by_unit ? std::min<u64>(units, 256) : 1; }
+
+    u64 first(u64 unit) const { return in_lanes ? unit * lanes : unit; }
+    u64 count(u64 unit, u64 size) const { return in_lanes ? std::min(lanes, size - unit * lanes) : 1; }
+  };
+
+  // Depends on the circuit's size and the batch alone. A gate costs a tile about 2.5 ns a group and 40 ns, a single
+  // sample the same for fewer groups.
+  bool use_lanes(u64 batch_size) const {
+    const int lane_bits = std::countr_zero(lanes);
+    if (source_.n_bits <= lane_bits) return true;
+    if (source_.n_bits > kMaxLanesBits) return false;
+    const double groups = static_cast<double>(u64{1} << source_.n_bits);
+    const double tiles = static_cast<double>((batch_size + lanes - 1) / lanes);
+    return tiles * (40 + 2.5 * groups) <= static_cast<double>(batch_size) * (40 + 2.5 * groups / lanes);
+  }
+
+  const Compiled<Real>& compiled(bool in_lanes) const {
+    const int which = in_lanes ? 1 : 0;
+    std::call_once(once_[which], [&] {
+      compiled_[which] = std::make_unique<Compiled<Real>>(source_, in_lanes ? 0 : std::countr_zero(lanes));
+    });
+    return *compiled_[which];
+  }
+
+  Job plan(const Batch& batch) const {
+    const bool in_lanes = use_lanes(batch.size);
+    const Compiled<Real>& c = compiled(in_lanes);
+    const u64 units = in_lanes ? (batch.size + lanes - 1) / lanes : batch.size;
+    const bool by_unit = units > 1 && (in_lanes || source_.n_bits <= kMaxSampleParallelBits);
+    return {c, in_lanes, by_unit, units, shared_trig(c.steps, batch.shared, source_.n_shared)};
+  }
+
+  // work(unit, index, task, scratch) for every unit; the units of a task share its Unit and scratch.
+  template <typename Work>
+  void run(const Job& job, const Batch& batch, Watch& watch, Work work) const {
+    const KernelTable<Real>& table = kernels().of<Real>();
+    const u64 tasks = job.tasks();
+    auto task = [&](u64 t) {
+      Unit<Real> unit(source_, job.compiled, table, job.trig, Executor{watch, !job.by_unit});
+      Buffer scratch;
+      for (u64 index = job.units * t / tasks; index < job.units * (t + 1) / tasks; ++index) {
+        unit.bind(batch, job.first(index), job.count(index, batch.size));
+        work(unit, index, t, scratch);
+      }
+    };
+    if (tasks > 1)
+      parallel_for(tasks, watch, task);
+    else
+      task(0);
+  }
+
+  const Source source_;
+  mutable std::once_flag once_[2];
+  mutable std::unique_ptr<const Compiled<Real>> compiled_[2];
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> make_engine(Source source, bool double_precision) {
+  validate(source);
+  if (double_precision) return std::make_unique<EngineOf<double>>(std::move(source));
+  return std::make_unique<EngineOf<float>>(std::move(source));
+}
+
+}  // namespace ketgrad

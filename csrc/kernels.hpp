@@ -1,0 +1,135 @@
+// What the engine and the kernels agree on: the layout of a state and the operands of each kernel. Plain data only,
+// so that units compiled for different instruction sets share no code.
+//
+// A state is an array of groups. A group is kLanes real parts followed by kLanes imaginary parts: 2 x 64 bytes,
+// whatever the vector width. In lanes mode a lane is a sample of the batch and the group index is the basis-state
+// index. In single mode the lanes hold the low bits of the basis-state index and the group index the others.
+// Either way a gate is the same kernel: what depends on low bits is a coefficient per lane or a lane permutation.
+#pragma once
+
+#include <cstdint>
+
+#include "instruction.hpp"
+
+namespace ketgrad {
+
+template <typename Real>
+inline constexpr int kLanes = 64 / static_cast<int>(sizeof(Real));
+
+inline constexpr int kBlock = 64;  // groups of one expectation block: 8 KiB of products stay in L1
+
+// The group indices i with (i & fixed) == value; `count` of them, enumerated in ascending order.
+struct IndexMap {
+  std::uint64_t fixed;
+  std::uint64_t value;
+  std::uint64_t count;
+};
+
+// A gate that couples group i with group i ^ x_hi (lanes permuted by x_lo), or with itself when x_hi is 0.
+// a' = (1 - act + c act) a + s unit b, the sign of s flipped where parity(i & z_hi) is odd; the coupling is i * unit
+// when `imaginary`. A diagonal gate has no partner: a' = ((1 - act + c act) + i s unit) a.
+template <typename Real>
+struct alignas(64) GateOp {
+  Real act_a[kLanes<Real>], act_b[kLanes<Real>];
+  Real unit_a[kLanes<Real>], unit_b[kLanes<Real>];
+  IndexMap index;
+  std::uint64_t x_hi, z_hi;
+  int x_lo;
+  bool imaginary;
+};
+
+// Cosine and sine of a gate's angle, one for each lane.
+template <typename Real>
+struct alignas(64) Rotor {
+  Real c[kLanes<Real>], s[kLanes<Real>];
+};
+
+// A 2x2 matrix: a' = C a + S b for each of the two partners, complex coefficients per lane.
+template <typename Real>
+struct alignas(64) MixOp {
+  Real c_re[2][kLanes<Real>], c_im[2][kLanes<Real>];
+  Real s_re[2][kLanes<Real>], s_im[2][kLanes<Real>];
+  IndexMap index;
+  std::uint64_t x_hi;
+  int x_lo;
+};
+
+// A 2^k x 2^k matrix: kh target bits in the group index, kl among the lanes. out[r] = sum over c and the 2^kl lane
+// permutations of coefficient[r][c][p] * in[c]. Coefficients are (re, im) pairs: of single numbers, or of lane
+// vectors when `per_lane`.
+template <typename Real>
+struct DenseOp {
+  const Real* coefficients;
+  const std::uint64_t* offsets;  // 2^kh group offsets
+  const int* lane_xors;          // 2^kl lane permutations
+  IndexMap index;
+  int n_hi, n_lo;  // 2^kh, 2^kl
+  bool per_lane;
+};
+
+// A phase from a table: angles times values (EXP_DIAG), or the table's complex entries (DIAG).
+template <typename Real>
+struct TableOp {
+  const double* table;
+  std::uint64_t mask;  // of full basis-state indices
+  std::uint64_t ctrl_mask, ctrl_value;
+  int lane_bits;    // low bits of the index that are lanes
+  bool exponential;
+};
+
+// Terms with the same x_mask. `lane` is sign and control pattern of the low bits; `prefactor` and `odd` come from
+// the number of Ys.
+template <typename Real>
+struct alignas(64) TermRow {
+  Real lane[kLanes<Real>];
+  std::uint64_t z_hi, ctrl_mask, ctrl_value;  // over group bits
+  Real prefactor;
+  std::int32_t odd;
+};
+
+template <typename Real>
+struct TermGroup {
+  const TermRow<Real>* rows;
+  std::uint64_t x_hi;
+  int x_lo;
+  int n_rows;
+  bool transform;  // enough rows without controls for a Walsh-Hadamard transform of each block to pay
+};
+
+template <typename Real>
+struct KernelTable {
+  void (*pair)(Real* psi, const GateOp<Real>&, const Rotor<Real>&, std::uint64_t begin, std::uint64_t end);
+  void (*permute)(Real* psi, const GateOp<Real>&, std::uint64_t begin, std::uint64_t end);
+  void (*diagonal)(Real* psi, const GateOp<Real>&, const Rotor<Real>&, std::uint64_t begin, std::uint64_t end);
+  void (*mix)(Real* psi, const MixOp<Real>&, std::uint64_t begin, std::uint64_t end);
+  void (*dense)(Real* psi, const DenseOp<Real>&, Real* scratch, std::uint64_t begin, std::uint64_t end);
+  void (*table)(Real* psi, const TableOp<Real>&, const double* angles, std::uint64_t begin, std::uint64_t end);
+  // Reverse sweep: adds sum unit * <lambda|...|psi> per lane to `sum`, then applies the gate (of the inverse
+  // rotor) to both states.
+  void (*pair_reverse)(Real* psi, Real* lambda, const GateOp<Real>&, const Rotor<Real>&, std::uint64_t begin,
+                       std::uint64_t end, double* sum);
+  void (*diagonal_reverse)(Real* psi, Real* lambda, const GateOp<Real>&, const Rotor<Real>&, std::uint64_t begin,
+                           std::uint64_t end, double* sum);
+  void (*table_reverse)(Real* psi, Real* lambda, const TableOp<Real>&, const double* angles, std::uint64_t begin,
+                        std::uint64_t end, double* sum);
+  // One block of `count` <= kBlock groups from `base` (a multiple of it).
+  void (*expect)(const Real* psi, const TermGroup<Real>&, std::uint64_t base, int count, double* sums);
+  void (*observe)(const Real* psi, Real* lambda, const TermGroup<Real>&, const Real* weights, std::uint64_t base,
+                  int count, bool add);
+};
+
+struct Kernels {
+  const char* name;
+  KernelTable<float> single;
+  KernelTable<double> twice;
+
+  template <typename Real>
+  const KernelTable<Real>& of() const {
+    if constexpr (sizeof(Real) == 4)
+      return single;
+    else
+      return twice;
+  }
+};
+
+}  // namespace ketgrad

@@ -1,0 +1,219 @@
+// The boundary: numpy arrays in, numpy arrays out. The only file that knows Python.
+//
+// It checks what memory safety needs (dtype, contiguity, lengths); users' mistakes are caught before, in Python.
+// Every long call releases the GIL and lets Ctrl-C through.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <stdexcept>
+
+#include "dispatch.hpp"
+#include "engine.hpp"
+#include "parallel.hpp"
+#include "sampling.hpp"
+
+namespace py = pybind11;
+using namespace ketgrad;
+
+namespace {
+
+using Doubles = py::array_t<double, py::array::c_style>;
+using Indices = py::array_t<std::uint64_t, py::array::c_style>;
+
+struct Interrupted {};  // a Python signal handler raised; its error is set in this thread
+
+void poll_signals() {
+  const py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) throw Interrupted{};
+}
+
+// Runs `work` without the GIL.
+template <typename F>
+void outside_gil(F work) {
+  bool interrupted = false;
+  {
+    const py::gil_scoped_release release;
+    try {
+      work();
+    } catch (const Interrupted&) {
+      interrupted = true;
+    }
+  }
+  if (interrupted) throw py::error_already_set();
+}
+
+void expect(bool holds, const char* rule) {
+  if (!holds) throw std::invalid_argument(rule);
+}
+
+template <typename T>
+std::vector<T> table(const py::array& array, const char* rule) {
+  expect(array.ndim() == 1 && array.itemsize() == static_cast<py::ssize_t>(sizeof(T)) &&
+             (array.flags() & py::array::c_style) != 0,
+         rule);
+  std::vector<T> out(static_cast<std::size_t>(array.shape(0)));
+  if (!out.empty()) std::memcpy(out.data(), array.data(), out.size() * sizeof(T));
+  return out;
+}
+
+class Plan {
+ public:
+  Plan(const py::array& instructions, const Doubles& pool, const py::array& terms, int n_bits, int n_shared,
+       int n_per_sample, bool double_precision)
+      : n_bits_(n_bits), n_shared_(n_shared), n_per_sample_(n_per_sample), double_(double_precision) {
+    Source source;
+    source.instructions = table<Instruction>(instructions, "instructions are a contiguous array of 64-byte rows");
+    source.terms = table<Term>(terms, "terms are a contiguous array of 32-byte rows");
+    source.pool = table<double>(pool, "the pool is a contiguous array of float64");
+    source.n_bits = n_bits;
+    source.n_shared = n_shared;
+    source.n_per_sample = n_per_sample;
+    n_terms_ = static_cast<py::ssize_t>(source.terms.size());
+    engine_ = make_engine(std::move(source), double_precision);
+  }
+
+  py::tuple forward(const Doubles& shared, const Doubles& per_sample, bool keep) const {
+    const Batch batch = check(shared, per_sample);
+    Doubles values({static_cast<py::ssize_t>(batch.size), n_terms_});
+    double* out = values.mutable_data();
+    std::unique_ptr<Tape> tape;
+    outside_gil([&] { tape = engine_->forward(batch, out, keep, poll_signals); });
+    return py::make_tuple(values, tape ? py::cast(std::move(tape)) : py::none());
+  }
+
+  py::tuple pullback(const Doubles& shared, const Doubles& per_sample, const Doubles& cotangents, Tape* tape,
+                     bool each) const {
+    const Batch batch = check(shared, per_sample);
+    const auto size = static_cast<py::ssize_t>(batch.size);
+    expect(cotangents.ndim() == 3 && cotangents.shape(1) == size && cotangents.shape(2) == n_terms_,
+           "cotangents have shape (sets, batch, terms)");
+    const py::ssize_t sets = cotangents.shape(0);
+    Doubles to_shared = each ? Doubles({sets, size, py::ssize_t{n_shared_}}) : Doubles({sets, py::ssize_t{n_shared_}});
+    Doubles to_samples({sets, size, py::ssize_t{n_per_sample_}});
+    double *g = to_shared.mutable_data(), *h = to_samples.mutable_data();
+    const double* c = cotangents.data();
+    outside_gil([&] { engine_->pullback(batch, c, static_cast<std::uint64_t>(sets), tape, each, g, h, poll_signals); });
+    return py::make_tuple(to_shared, to_samples);
+  }
+
+  py::array states(const Doubles& shared, const Doubles& per_sample) const {
+    const Batch batch = check(shared, per_sample);
+    const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(batch.size), py::ssize_t{1} << n_bits_};
+    py::array out(double_ ? py::dtype::of<std::complex<double>>() : py::dtype::of<std::complex<float>>(), shape);
+    void* data = out.mutable_data();
+    outside_gil([&] { engine_->states(batch, data, poll_signals); });
+    return out;
+  }
+
+  std::string mode(std::uint64_t batch_size) const { return engine_->mode(batch_size); }
+
+ private:
+  Batch check(const Doubles& shared, const Doubles& per_sample) const {
+    expect(shared.ndim() == 1 && shared.shape(0) == n_shared_, "shared slots have shape (n_shared,)");
+    expect(per_sample.ndim() == 2 && per_sample.shape(1) == n_per_sample_,
+           "per-sample slots have shape (batch, n_per_sample)");
+    return {shared.data(), per_sample.data(), static_cast<std::uint64_t>(per_sample.shape(0))};
+  }
+
+  int n_bits_, n_shared_, n_per_sample_;
+  bool double_;
+  py::ssize_t n_terms_ = 0;
+  std::unique_ptr<Engine> engine_;
+};
+
+// (rows, 2^n) complex64 or complex128, contiguous; calls f(pointer to reals, rows, n).
+template <typename F>
+void with_states(const py::array& states, F f) {
+  expect(states.ndim() == 2 && (states.flags() & py::array::c_style) != 0, "states are a contiguous (rows, 2^n) array");
+  const auto size = static_cast<std::uint64_t>(states.shape(1));
+  expect(size >= 2 && (size & (size - 1)) == 0, "a state has 2^n amplitudes");
+  const int n_bits = std::countr_zero(size);
+  const auto rows = static_cast<std::uint64_t>(states.shape(0));
+  if (py::isinstance<py::array_t<std::complex<double>>>(states))
+    f(static_cast<const double*>(states.data()), rows, n_bits);
+  else if (py::isinstance<py::array_t<std::complex<float>>>(states))
+    f(static_cast<const float*>(states.data()), rows, n_bits);
+  else
+    throw std::invalid_argument("states are complex64 or complex128");
+}
+
+Doubles probabilities_of(const py::array& states, const std::vector<int>& bits) {
+  Doubles out({states.ndim() == 2 ? states.shape(0) : 0, py::ssize_t{1} << std::min<std::size_t>(bits.size(), 62)});
+  with_states(states, [&](auto* data, std::uint64_t rows, int n_bits) {
+    std::uint64_t seen = 0;
+    for (const int b : bits) {
+      expect(b >= 0 && b < n_bits && !(seen >> b & 1), "bits are distinct and below n");
+      seen |= std::uint64_t{1} << b;
+    }
+    double* to = out.mutable_data();
+    outside_gil([&] { probabilities(data, rows, n_bits, bits, to, poll_signals); });
+  });
+  return out;
+}
+
+Indices sample_of(const py::array& states, const Doubles& uniforms) {
+  expect(uniforms.ndim() == 2 && states.ndim() == 2 && uniforms.shape(0) == states.shape(0),
+         "uniforms have shape (rows, shots)");
+  Indices out({uniforms.shape(0), uniforms.shape(1)});
+  with_states(states, [&](auto* data, std::uint64_t rows, int n_bits) {
+    std::uint64_t* to = out.mutable_data();
+    const double* u = uniforms.data();
+    const auto shots = static_cast<std::uint64_t>(uniforms.shape(1));
+    outside_gil([&] { sample(data, rows, n_bits, u, shots, to, poll_signals); });
+  });
+  return out;
+}
+
+py::dict layout() {
+  py::dict fields, opcodes, out;
+  fields["x_mask"] = offsetof(Instruction, x_mask);
+  fields["z_mask"] = offsetof(Instruction, z_mask);
+  fields["ctrl_mask"] = offsetof(Instruction, ctrl_mask);
+  fields["ctrl_value"] = offsetof(Instruction, ctrl_value);
+  fields["scale"] = offsetof(Instruction, scale);
+  fields["offset"] = offsetof(Instruction, offset);
+  fields["slot"] = offsetof(Instruction, slot);
+  fields["payload"] = offsetof(Instruction, payload);
+  fields["opcode"] = offsetof(Instruction, opcode);
+  fields["k"] = offsetof(Instruction, k);
+  fields["t0"] = offsetof(Instruction, t0);
+  fields["t1"] = offsetof(Instruction, t1);
+  fields["pad"] = offsetof(Instruction, pad);
+  const char* names[] = {"PREPARE", "PHASE", "PAULI", "PAULI_ROT", "PAIR_ROT", "SWAP", "DIAG", "EXP_DIAG", "DENSE"};
+  for (int i = 0; i < 9; ++i) opcodes[names[i]] = i;
+  out["instruction"] = fields;
+  out["itemsize"] = sizeof(Instruction);
+  out["term_itemsize"] = sizeof(Term);
+  out["opcodes"] = opcodes;
+  return out;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The native engine of ketgrad; see ketgrad.backends.native.";
+  py::class_<Tape>(m, "Tape", "Final states kept for a pullback.");
+  py::class_<Plan>(m, "Plan", "A compiled program.")
+      .def(py::init<const py::array&, const Doubles&, const py::array&, int, int, int, bool>(), py::arg("instructions"),
+           py::arg("pool"), py::arg("terms"), py::arg("n_bits"), py::arg("n_shared"), py::arg("n_per_sample"),
+           py::arg("double_precision"))
+      .def("forward", &Plan::forward, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(), py::arg("keep"))
+      .def("pullback", &Plan::pullback, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(),
+           py::arg("cotangents").noconvert(), py::arg("tape").none(true), py::arg("each"))
+      .def("states", &Plan::states, py::arg("shared").noconvert(), py::arg("per_sample").noconvert())
+      .def("mode", &Plan::mode, py::arg("batch_size"));
+  m.def("probabilities", &probabilities_of, py::arg("states").noconvert(), py::arg("bits"));
+  m.def("sample", &sample_of, py::arg("states").noconvert(), py::arg("uniforms").noconvert());
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads", [](int count) {
+    expect(count >= 1 && count <= 256, "the number of threads is from 1 to 256");
+    const py::gil_scoped_release release;
+    set_num_threads(count);
+  }, py::arg("count"));
+  m.def("available_isas", &available_isas);
+  m.def("isa", [] { return std::string(kernels().name); });
+  m.def("set_isa", &set_isa, py::arg("name"));
+  m.def("layout", &layout);
+}

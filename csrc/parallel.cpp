@@ -1,0 +1,220 @@
+#include "parallel.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace ketgrad {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kPollEvery = std::chrono::milliseconds(20);
+constexpr std::uint64_t kClockEvery = 200'000;       // ns of work between looks at the clock
+constexpr auto kSpin = std::chrono::microseconds(30);  // then park: torch's own pool may want the processors
+
+thread_local char thread_mark;
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+Watch::Watch(std::function<void()> poll)
+    : poll_(std::move(poll)), thread_(reinterpret_cast<std::uintptr_t>(&thread_mark)), next_(Clock::now() + kPollEvery) {}
+
+bool Watch::caller() const { return reinterpret_cast<std::uintptr_t>(&thread_mark) == thread_; }
+
+void Watch::tick(std::uint64_t work) {
+  if (stopped()) throw Stopped{};
+  if (!caller()) return;
+  since_ += work;
+  if (since_ < kClockEvery) return;
+  since_ = 0;
+  const auto now = Clock::now();
+  if (now < next_) return;
+  next_ = now + kPollEvery;
+  if (poll_) poll_();
+}
+
+FlushDenormals::FlushDenormals() {
+#if defined(__x86_64__)
+  saved_ = _mm_getcsr();
+  _mm_setcsr(static_cast<unsigned>(saved_) | 0x8040u);
+#elif defined(__aarch64__)
+  asm volatile("mrs %0, fpcr" : "=r"(saved_));
+  asm volatile("msr fpcr, %0" : : "r"(saved_ | (1ull << 24)));
+#else
+  saved_ = 0;
+#endif
+}
+
+FlushDenormals::~FlushDenormals() {
+#if defined(__x86_64__)
+  _mm_setcsr(static_cast<unsigned>(saved_));
+#elif defined(__aarch64__)
+  asm volatile("msr fpcr, %0" : : "r"(saved_));
+#endif
+}
+
+namespace {
+
+struct Job {
+  Job(TaskRef job_task, std::uint64_t job_count, Watch& job_watch) : task(job_task), count(job_count), watch(job_watch) {}
+
+  TaskRef task;
+  std::uint64_t count;
+  Watch& watch;
+  std::atomic<std::uint64_t> next{0};
+  std::atomic<int> inside{0};
+  std::mutex mutex;
+  std::exception_ptr error;
+
+  void work() {
+    const FlushDenormals flush;
+    try {
+      for (;;) {
+        const std::uint64_t index = next.fetch_add(1, std::memory_order_relaxed);
+        if (index >= count || watch.stopped()) return;
+        task(index);
+      }
+    } catch (const Stopped&) {
+    } catch (...) {
+      watch.stop();
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+    }
+  }
+};
+
+class Pool {
+ public:
+  explicit Pool(int workers) {
+    for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { loop(); });
+  }
+
+  ~Pool() {
+    {
+      const std::lock_guard lock(mutex_);
+      quit_ = true;
+      ++generation_;
+    }
+    wake_.notify_all();
+    for (auto& t : threads_) t.join();
+  }
+
+  int workers() const { return static_cast<int>(threads_.size()); }
+
+  void run(Job& job) {
+    {
+      const std::lock_guard lock(mutex_);
+      job_ = &job;
+      signal_.store(++generation_, std::memory_order_release);
+    }
+    wake_.notify_all();
+    job.work();
+    {
+      const std::lock_guard lock(mutex_);  // no worker can join the job from here on
+      job_ = nullptr;
+    }
+    const auto spin_until = Clock::now() + kSpin;
+    while (job.inside.load(std::memory_order_acquire) != 0) {
+      if (Clock::now() < spin_until) {
+        pause();
+        continue;
+      }
+      std::unique_lock lock(mutex_);
+      done_.wait_for(lock, std::chrono::milliseconds(1), [&] { return job.inside.load() == 0; });
+    }
+  }
+
+ private:
+  void loop() {
+    std::uint64_t seen = 0;
+    for (;;) {
+      const auto spin_until = Clock::now() + kSpin;
+      while (signal_.load(std::memory_order_acquire) == seen && Clock::now() < spin_until) pause();
+      Job* job = nullptr;
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return generation_ != seen; });
+        seen = generation_;
+        if (quit_) return;
+        job = job_;
+        if (job) job->inside.fetch_add(1);
+      }
+      if (!job) continue;
+      job->work();
+      {
+        const std::lock_guard lock(mutex_);
+        job->inside.fetch_sub(1, std::memory_order_release);
+      }
+      done_.notify_one();
+    }
+  }
+
+  std::vector<std::thread> threads_;
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  std::uint64_t generation_ = 0;
+  std::atomic<std::uint64_t> signal_{0};
+  bool quit_ = false;
+  Job* job_ = nullptr;
+};
+
+// Leaked on purpose: threads must not be joined while the interpreter unloads, and a forked child has none of them.
+struct Shared {
+  std::mutex busy;
+  std::unique_ptr<Pool> pool;
+  int threads = 1;
+};
+
+Shared* shared = new Shared;
+
+void after_fork_in_child() {
+  auto* fresh = new Shared;  // the old one's mutexes and threads belong to the parent
+  fresh->threads = shared->threads;
+  shared = fresh;
+}
+
+const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
+
+}  // namespace
+
+int num_threads() { return shared->threads; }
+
+void set_num_threads(int count) {
+  (void)registered;
+  const std::lock_guard lock(shared->busy);
+  shared->threads = count;
+  shared->pool.reset();
+}
+
+void run_tasks(std::uint64_t count, TaskRef task, Watch& watch) {
+  Job job(task, count, watch);
+  std::unique_lock lock(shared->busy, std::defer_lock);
+  if (count > 1 && shared->threads > 1 && lock.try_lock()) {
+    if (!shared->pool) shared->pool = std::make_unique<Pool>(shared->threads - 1);
+    shared->pool->run(job);
+  } else {
+    job.work();
+  }
+  if (job.error) std::rethrow_exception(job.error);
+  if (watch.stopped()) throw Stopped{};
+}
+
+}  // namespace ketgrad

@@ -1,0 +1,320 @@
+#include "unit.hpp"
+
+namespace ketgrad {
+
+namespace {
+
+bool has_rotor(Kind kind) { return kind == Kind::Pair || kind == Kind::Diagonal; }
+
+// Constants such as cos(pi/2) are meant to be 0; 6e-17 would leak into every amplitude.
+double snap(double value) { return std::abs(value) < 1e-15 ? 0.0 : value; }
+
+Trig trig_of(const Step& step, double value) {
+  const double angle = step.offset + step.scale * value, turned = step.half ? angle / 2 : angle;
+  return {std::cos(turned), std::sin(turned), angle};
+}
+
+}  // namespace
+
+std::vector<Trig> shared_trig(const std::vector<Step>& steps, const double* shared, int n_shared) {
+  std::vector<Trig> out(steps.size());
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const Step& step = steps[i];
+    if (step.slot >= n_shared || !(has_rotor(step.kind) || step.kind == Kind::Table)) continue;
+    out[i] = trig_of(step, step.slot < 0 ? 0.0 : shared[step.slot]);
+    if (step.slot < 0) out[i] = {snap(out[i].c), snap(out[i].s), out[i].angle};
+  }
+  return out;
+}
+
+template <typename Real>
+void Unit<Real>::bind(const Batch& batch, u64 first, u64 count) {
+  count_ = count;
+  const u64 slots = static_cast<u64>(source_.n_per_sample);
+  if (slots == 0) return;
+  per_sample_.resize(slots * lanes);
+  for (u64 l = 0; l < lanes; ++l) {
+    const double* row = batch.per_sample + (first + std::min(l, count - 1)) * slots;
+    for (u64 s = 0; s < slots; ++s) per_sample_[s * lanes + l] = row[s];
+  }
+  const bool fresh = rotor_of_step_.empty();
+  if (fresh) rotor_of_step_.assign(compiled_.steps.size(), -1);
+  std::int32_t next = 0;
+  for (std::size_t i = 0; i < compiled_.steps.size(); ++i) {
+    const Step& step = compiled_.steps[i];
+    if (step.slot < source_.n_shared || !has_rotor(step.kind)) continue;
+    if (fresh) {
+      rotor_of_step_[i] = next;
+      rotors_.emplace_back();
+    }
+    Rotor<Real>& r = rotors_[static_cast<std::size_t>(next++)];
+    const double* values = per_sample_.data() + static_cast<u64>(step.slot - source_.n_shared) * lanes;
+    const u64 distinct = lanes_mode() ? count : 1;
+    Trig t{};
+    for (u64 l = 0; l < lanes; ++l) {
+      if (l < distinct) t = trig_of(step, values[l]);
+      r.c[l] = static_cast<Real>(t.c);
+      r.s[l] = static_cast<Real>(t.s);
+    }
+  }
+}
+
+template <typename Real>
+Rotor<Real> Unit<Real>::rotor(std::size_t step, bool inverse) const {
+  Rotor<Real> out;
+  const std::int32_t own = rotor_of_step_.empty() ? -1 : rotor_of_step_[step];
+  if (own >= 0) {
+    out = rotors_[static_cast<std::size_t>(own)];
+    if (inverse)
+      for (Real& s : out.s) s = -s;
+    return out;
+  }
+  const Real c = static_cast<Real>(trig_[step].c), s = static_cast<Real>(inverse ? -trig_[step].s : trig_[step].s);
+  std::fill(out.c, out.c + lanes, c);
+  std::fill(out.s, out.s + lanes, s);
+  return out;
+}
+
+template <typename Real>
+void Unit<Real>::angles(std::size_t index, bool inverse, double* out) const {
+  const Step& step = compiled_.steps[index];
+  const double sign = inverse ? -1.0 : 1.0;
+  if (!compiled_.tables[static_cast<std::size_t>(step.operand)].exponential) {
+    std::fill(out, out + lanes, sign);
+  } else if (step.slot >= source_.n_shared) {
+    const double* values = per_sample_.data() + static_cast<u64>(step.slot - source_.n_shared) * lanes;
+    for (int l = 0; l < lanes; ++l)
+      out[l] = sign * (step.offset + step.scale * values[lanes_mode() ? l : 0]);
+  } else {
+    std::fill(out, out + lanes, sign * trig_[index].angle);
+  }
+}
+
+template <typename Real>
+void Unit<Real>::prepare(const Instruction& in, Real* psi) {
+  const double* amplitudes = source_.pool.data() + in.payload;
+  const int lane_bits = compiled_.layout.lane_bits;
+  for (u64 x = 0; x < u64{1} << in.k; ++x) {
+    u64 index = 0, rest = x;
+    for (u64 mask = in.x_mask; mask; rest >>= 1, mask &= mask - 1)
+      if (rest & 1) index |= mask & -mask;
+    Real* p = psi + (index >> lane_bits) * group;
+    const u64 lane = index & ((u64{1} << lane_bits) - 1);
+    for (u64 l = lane; l < lanes; l += lanes_mode() ? 1 : lanes) {
+      p[l] = static_cast<Real>(amplitudes[2 * x]);
+      p[lanes + l] = static_cast<Real>(amplitudes[2 * x + 1]);
+    }
+  }
+}
+
+template <typename Real>
+void Unit<Real>::apply(std::size_t index, Real* psi, bool inverse) {
+  const Step& step = compiled_.steps[index];
+  const std::size_t at = static_cast<std::size_t>(step.operand);
+  switch (step.kind) {
+    case Kind::Pair: {
+      const Rotor<Real> r = rotor(index, inverse);
+      const GateOp<Real>& op = compiled_.gates[at];
+      executor_.over(op.index.count, [&](u64 begin, u64 end, u64) { kernels_.pair(psi, op, r, begin, end); });
+      break;
+    }
+    case Kind::Diagonal: {
+      const Rotor<Real> r = rotor(index, inverse);
+      const GateOp<Real>& op = compiled_.gates[at];
+      executor_.over(op.index.count, [&](u64 begin, u64 end, u64) { kernels_.diagonal(psi, op, r, begin, end); });
+      break;
+    }
+    case Kind::Permute: {
+      const GateOp<Real>& op = compiled_.gates[at];
+      executor_.over(op.index.count, [&](u64 begin, u64 end, u64) { kernels_.permute(psi, op, begin, end); });
+      break;
+    }
+    case Kind::Mix: {
+      const MixOp<Real>& op = inverse ? compiled_.inverse_mixes[at] : compiled_.mixes[at];
+      executor_.over(op.index.count, [&](u64 begin, u64 end, u64) { kernels_.mix(psi, op, begin, end); });
+      break;
+    }
+    case Kind::Dense: {
+      const DenseOp<Real>& op = inverse ? compiled_.denses[at].inverse : compiled_.denses[at].forward;
+      executor_.over(op.index.count, [&](u64 begin, u64 end, u64) {
+        const Buffer scratch(compiled_.dense_scratch);
+        const u64 inputs = static_cast<u64>(op.n_hi) * static_cast<u64>(op.n_lo);
+        const u64 step_items = std::max<u64>(1, 200'000 / std::max<u64>(1, inputs * inputs));
+        for (u64 b = begin; b < end; b += step_items) {
+          kernels_.dense(psi, op, scratch.as<Real>(), b, std::min(end, b + step_items));
+          executor_.watch.tick(step_items * inputs * static_cast<u64>(op.n_hi) * 4);
+        }
+      });
+      break;
+    }
+    case Kind::Table: {
+      double turn[lanes];
+      angles(index, inverse, turn);
+      const TableOp<Real>& op = compiled_.tables[at];
+      executor_.over(compiled_.layout.groups, [&](u64 begin, u64 end, u64) {
+        kernels_.table(psi, op, turn, begin, end);
+        executor_.watch.tick((end - begin) * 200);
+      });
+      break;
+    }
+    case Kind::Prepare:
+      prepare(source_.instructions[index], psi);
+      break;
+  }
+}
+
+template <typename Real>
+void Unit<Real>::forward(Real* psi) {
+  executor_.over(compiled_.layout.groups, [&](u64 begin, u64 end, u64) {
+    std::memset(psi + begin * group, 0, (end - begin) * group * sizeof(Real));
+  });
+  const bool prepared = !compiled_.steps.empty() && compiled_.steps[0].kind == Kind::Prepare;
+  if (!prepared) std::fill(psi, psi + (lanes_mode() ? lanes : 1), Real(1));
+  for (std::size_t i = 0; i < compiled_.steps.size(); ++i) apply(i, psi, false);
+}
+
+template <typename Real>
+void Unit<Real>::values(const Real* psi, double* out) {
+  const u64 terms = source_.terms.size();
+  if (terms == 0) return;
+  const u64 groups = compiled_.layout.groups, block = std::min<u64>(kBlock, groups), blocks = groups / block;
+  const u64 tasks = Executor::tasks(blocks * kBlock / 4);
+  const u64 per_task = terms * static_cast<u64>(width());
+  std::vector<double> partial(tasks * per_task, 0.0);
+  auto task = [&](u64 t) {
+    std::vector<double> sums(terms * lanes, 0.0);
+    for (u64 b = blocks * t / tasks; b < blocks * (t + 1) / tasks; ++b) {
+      double* at = sums.data();
+      for (const TermGroup<Real>& g : compiled_.term_groups) {
+        kernels_.expect(psi, g, b * block, static_cast<int>(block), at);
+        at += static_cast<u64>(g.n_rows) * lanes;
+      }
+      executor_.watch.tick(block * 5 + terms * 30);
+    }
+    double* to = partial.data() + t * per_task;
+    for (u64 row = 0; row < terms; ++row) {
+      if (lanes_mode()) {
+        std::copy_n(sums.data() + row * lanes, lanes, to + row * lanes);
+      } else {
+        for (u64 l = 0; l < lanes; ++l) to[row] += sums[row * lanes + l];
+      }
+    }
+  };
+  if (tasks > 1 && executor_.parallel)
+    parallel_for(tasks, executor_.watch, task);
+  else
+    for (u64 t = 0; t < tasks; ++t) task(t);
+  for (u64 row = 0; row < terms; ++row)
+    for (u64 l = 0; l < (lanes_mode() ? count_ : 1); ++l) {
+      double sum = 0;
+      for (u64 t = 0; t < tasks; ++t) sum += partial[t * per_task + row * static_cast<u64>(width()) + l];
+      out[l * terms + static_cast<u64>(compiled_.term_of_row[row])] = sum;
+    }
+}
+
+template <typename Real>
+void Unit<Real>::observe(const Real* psi, Real* lambda, const double* cotangents) {
+  const u64 terms = source_.terms.size(), groups = compiled_.layout.groups;
+  const u64 block = std::min<u64>(kBlock, groups);
+  const Buffer weights(terms * lanes * sizeof(Real));
+  Real* w = weights.as<Real>();
+  for (u64 row = 0; row < terms; ++row)
+    for (u64 l = 0; l < lanes; ++l) {
+      const u64 sample = lanes_mode() ? l : 0;
+      const double c = cotangents[std::min(sample, count_ - 1) * terms + static_cast<u64>(compiled_.term_of_row[row])];
+      w[row * lanes + l] = static_cast<Real>(sample < count_ ? c : 0.0);
+    }
+  executor_.over(groups / block, [&](u64 begin, u64 end, u64) {
+    for (u64 b = begin; b < end; ++b) {
+      const Real* at = w;
+      bool add = false;
+      for (const TermGroup<Real>& g : compiled_.term_groups) {
+        kernels_.observe(psi, lambda, g, at, b * block, static_cast<int>(block), add);
+        at += static_cast<u64>(g.n_rows) * lanes;
+        add = true;
+      }
+      if (!add) std::memset(lambda + b * block * group, 0, block * group * sizeof(Real));
+      executor_.watch.tick(block * 5 + terms * 30);
+    }
+  });
+}
+
+template <typename Real>
+void Unit<Real>::record(const Step& step, const std::vector<double>& sums, u64 tasks, double* gradients) const {
+  const double factor = step.slope * step.scale;
+  double lane_sum[lanes] = {};
+  for (u64 t = 0; t < tasks; ++t)
+    for (u64 l = 0; l < lanes; ++l) lane_sum[l] += sums[t * lanes + l];
+  double* out = gradients + static_cast<u64>(step.slot) * static_cast<u64>(width());
+  if (lanes_mode()) {
+    for (u64 l = 0; l < lanes; ++l) out[l] += factor * lane_sum[l];
+  } else {
+    double sum = 0;
+    for (u64 l = 0; l < lanes; ++l) sum += lane_sum[l];
+    out[0] += factor * sum;
+  }
+}
+
+template <typename Real>
+void Unit<Real>::reverse(Real* psi, Real* lambda, double* gradients) {
+  const auto& steps = compiled_.steps;
+  std::size_t first = 0;  // nothing before the first parameter has a gradient
+  while (first < steps.size() && steps[first].slot < 0) ++first;
+  std::vector<double> sums;
+  for (std::size_t i = steps.size(); i-- > first;) {
+    const Step& step = steps[i];
+    const std::size_t at = static_cast<std::size_t>(step.operand);
+    if (step.slot < 0) {
+      apply(i, psi, true);
+      apply(i, lambda, true);
+      continue;
+    }
+    const u64 items = step.kind == Kind::Table ? compiled_.layout.groups : compiled_.gates[at].index.count;
+    const u64 tasks = Executor::tasks(items);
+    sums.assign(tasks * lanes, 0.0);
+    if (step.kind == Kind::Table) {
+      double turn[lanes];
+      angles(i, true, turn);
+      executor_.over(items, [&](u64 begin, u64 end, u64 t) {
+        kernels_.table_reverse(psi, lambda, compiled_.tables[at], turn, begin, end, sums.data() + t * lanes);
+        executor_.watch.tick((end - begin) * 200);
+      });
+    } else {
+      const Rotor<Real> r = rotor(i, true);
+      const GateOp<Real>& op = compiled_.gates[at];
+      const auto kernel = step.kind == Kind::Pair ? kernels_.pair_reverse : kernels_.diagonal_reverse;
+      executor_.over(items, [&](u64 begin, u64 end, u64 t) {
+        kernel(psi, lambda, op, r, begin, end, sums.data() + t * lanes);
+      });
+    }
+    record(step, sums, tasks, gradients);
+  }
+}
+
+template <typename Real>
+void Unit<Real>::unpack(const Real* psi, Real* out) {
+  const u64 groups = compiled_.layout.groups;
+  if (lanes_mode()) {
+    for (u64 l = 0; l < count_; ++l)
+      for (u64 i = 0; i < groups; ++i) {
+        out[2 * (l * groups + i)] = psi[i * group + l];
+        out[2 * (l * groups + i) + 1] = psi[i * group + lanes + l];
+      }
+    return;
+  }
+  executor_.over(groups, [&](u64 begin, u64 end, u64) {
+    for (u64 i = begin; i < end; ++i) {
+      Real here[group];
+      std::memcpy(here, psi + i * group, sizeof here);
+      for (int l = 0; l < lanes; ++l) {
+        out[i * group + 2 * static_cast<u64>(l)] = here[l];
+        out[i * group + 2 * static_cast<u64>(l) + 1] = here[lanes + l];
+      }
+    }
+  });
+}
+
+template class Unit<float>;
+template class Unit<double>;
+
+}  // namespace ketgrad

@@ -1,0 +1,158 @@
+"""What a backend is: the calls, their shapes, and the checks that are the same for every backend.
+
+Owns: `Plan` and `Backend`. A backend subclasses both and implements the underscored methods, which may assume
+checked arguments. May not know: gates, circuits.
+
+Shapes: B samples, S shared slots, F per-sample slots, R terms, K sets of cotangents.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ArgumentError, ParameterError
+from ..memory import require_bytes, require_states
+from ..program import Program
+
+Array = npt.NDArray[np.float64]
+States = npt.NDArray[Any]  # (B, 2^n) complex64 or complex128
+
+
+def _slots(value: npt.ArrayLike, shape: tuple[int, ...], what: str) -> Array:
+    array = np.ascontiguousarray(value, dtype=np.float64)
+    if array.shape != shape:
+        raise ParameterError(f"{what} must have shape {shape}, got {array.shape}")
+    # the sum is finite unless an entry is not (or the sum overflows, so look again): one pass, no temporary
+    if not math.isfinite(array.sum()) and not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ParameterError(f"{what} must be finite, got {array[where]} at position {where}")
+    return array
+
+
+class Plan(ABC):
+    """A program made ready to run in one dtype. Immutable; may be used from many threads at once."""
+
+    def __init__(self, program: Program, dtype: np.dtype[Any]) -> None:
+        self.program = program
+        self.dtype = dtype
+
+    def forward(self, shared: Array, per_sample: Array, keep: bool = False) -> tuple[Array, Any]:
+        """Expectation values of the terms.
+
+        Args:
+            shared: (S,) angles in radians, before each instruction's scale and offset.
+            per_sample: (B, F).
+            keep: also return what `pullback` can start from.
+
+        Returns:
+            (B, R) float64, and a tape or None. A tape holds memory until it is dropped.
+
+        Raises:
+            ParameterError: wrong shape or not finite.
+            OutOfMemoryError: the state does not fit.
+        """
+        shared, per_sample = self._check(shared, per_sample)
+        self._require(1)
+        return self._forward(shared, per_sample, keep)
+
+    def pullback(
+        self, shared: Array, per_sample: Array, cotangents: Array, tape: Any = None, each: bool = False
+    ) -> tuple[Array, Array]:
+        """Gradients of sum(cotangents * forward(...)) in one sweep, by the adjoint method.
+
+        Args:
+            cotangents: (K, B, R).
+            tape: what `forward` returned for the same arguments, or None to run forward again.
+            each: give the gradient of shared slots for every sample instead of its sum.
+
+        Returns:
+            (K, S) or (K, B, S), and (K, B, F); float64.
+        """
+        shared, per_sample = self._check(shared, per_sample)
+        wanted = (len(cotangents), len(per_sample), len(self.program.terms))
+        cotangents = _slots(cotangents, wanted, "cotangents")
+        self._require(2)
+        return self._pullback(shared, per_sample, cotangents, tape, each)
+
+    def states(self, shared: Array, per_sample: Array) -> States:
+        """Final states, (B, 2^n) of this plan's dtype, C-contiguous."""
+        shared, per_sample = self._check(shared, per_sample)
+        self._require(max(1, len(per_sample)))
+        return self._states(shared, per_sample)
+
+    def _require(self, copies: int) -> None:
+        require_states(self.program.n_bits, self.dtype.itemsize, copies)
+
+    def _check(self, shared: Array, per_sample: Array) -> tuple[Array, Array]:
+        shared = _slots(shared, (self.program.n_shared,), "shared slots")
+        batch = len(per_sample) if np.ndim(per_sample) == 2 else 1
+        return shared, _slots(per_sample, (batch, self.program.n_per_sample), "per-sample slots")
+
+    @abstractmethod
+    def _forward(self, shared: Array, per_sample: Array, keep: bool) -> tuple[Array, Any]: ...
+
+    @abstractmethod
+    def _pullback(
+        self, shared: Array, per_sample: Array, cotangents: Array, tape: Any, each: bool
+    ) -> tuple[Array, Array]: ...
+
+    @abstractmethod
+    def _states(self, shared: Array, per_sample: Array) -> States: ...
+
+
+class Backend(ABC):
+    """An engine that runs programs, and the few operations on states that want native speed."""
+
+    name: str
+
+    def prepare(self, program: Program, dtype: npt.DTypeLike = np.complex128) -> Plan:
+        """Make a program ready to run.
+
+        Raises:
+            ArgumentError: a dtype other than complex64 and complex128.
+        """
+        wanted = np.dtype(dtype)
+        if wanted not in (np.dtype(np.complex64), np.dtype(np.complex128)):
+            raise ArgumentError(f"dtype must be complex64 or complex128, got {wanted}")
+        return self._prepare(program, wanted)
+
+    def probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
+        """(B, 2^k) float64: probabilities of the listed bits, the first the most significant of the outcome."""
+        n = int(states.shape[-1]).bit_length() - 1
+        if len(set(bits)) != len(bits) or any(not 0 <= b < n for b in bits):
+            raise ArgumentError(f"bits must be distinct and below {n}, got {bits}")
+        require_bytes(8 * len(states) << len(bits), f"the probabilities of {len(bits)} wires")
+        return self._probabilities(np.ascontiguousarray(states), bits)
+
+    def sample(self, states: States, uniforms: Array) -> npt.NDArray[np.uint64]:
+        """(B, shots) basis-state indices by inverting the cumulative distribution at `uniforms` (B, shots) in [0, 1).
+
+        Index i is drawn when cumulative(i - 1) <= u * norm < cumulative(i), sums in float64; a state of norm 0
+        cannot occur.
+        """
+        uniforms = _slots(uniforms, (len(states), np.shape(uniforms)[-1]), "uniforms")
+        return self._sample(np.ascontiguousarray(states), uniforms)
+
+    @abstractmethod
+    def info(self) -> dict[str, Any]:
+        """Facts for `backend_info()`: instruction set, reason, ..."""
+
+    @abstractmethod
+    def set_num_threads(self, count: int) -> None: ...
+
+    @abstractmethod
+    def num_threads(self) -> int: ...
+
+    @abstractmethod
+    def _prepare(self, program: Program, dtype: np.dtype[Any]) -> Plan: ...
+
+    @abstractmethod
+    def _probabilities(self, states: States, bits: tuple[int, ...]) -> Array: ...
+
+    @abstractmethod
+    def _sample(self, states: States, uniforms: Array) -> npt.NDArray[np.uint64]: ...

@@ -1,0 +1,75 @@
+"""The native backend: hands arrays to the C++ engine `ketgrad._core` and takes arrays back.
+
+Owns: nothing but that. Importing this module where the core is absent raises ModuleNotFoundError for `ketgrad._core`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core
+from ..program import Program
+from .contract import Array, Backend, Plan, States
+
+
+class NativePlan(Plan):
+    """A program compiled to kernel operands; immutable."""
+
+    def __init__(self, program: Program, dtype: np.dtype[Any]) -> None:
+        super().__init__(program, dtype)
+        self._core = _core.Plan(
+            program.instructions,
+            program.pool,
+            program.terms,
+            program.n_bits,
+            program.n_shared,
+            program.n_per_sample,
+            dtype == np.complex128,
+        )
+
+    def mode(self, batch_size: int) -> str:
+        """How a batch of this size runs: "lanes" (a lane is a sample) or "single" (a lane is an amplitude)."""
+        return self._core.mode(batch_size)
+
+    def _forward(self, shared: Array, per_sample: Array, keep: bool) -> tuple[Array, Any]:
+        return self._core.forward(shared, per_sample, keep)
+
+    def _pullback(
+        self, shared: Array, per_sample: Array, cotangents: Array, tape: Any, each: bool
+    ) -> tuple[Array, Array]:
+        return self._core.pullback(shared, per_sample, cotangents, tape, each)
+
+    def _states(self, shared: Array, per_sample: Array) -> States:
+        return self._core.states(shared, per_sample)
+
+
+class NativeBackend(Backend):
+    """The C++ engine."""
+
+    name = "native"
+
+    def __init__(self) -> None:
+        from . import default_num_threads
+
+        _core.set_num_threads(default_num_threads())
+
+    def info(self) -> dict[str, Any]:
+        return {"instruction_set": _core.isa(), "available_instruction_sets": tuple(_core.available_isas())}
+
+    def set_num_threads(self, count: int) -> None:
+        _core.set_num_threads(count)
+
+    def num_threads(self) -> int:
+        return _core.num_threads()
+
+    def _prepare(self, program: Program, dtype: np.dtype[Any]) -> Plan:
+        return NativePlan(program, dtype)
+
+    def _probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
+        return _core.probabilities(states, list(bits))
+
+    def _sample(self, states: States, uniforms: Array) -> npt.NDArray[np.uint64]:
+        return _core.sample(states, uniforms)

@@ -1,0 +1,371 @@
+"""`Circuit`: gates on wires, with named parameters, in the user's language.
+
+Owns: what a circuit may contain, checked where it is appended. May not know: bits, opcodes, programs, backends.
+The gate methods (`circuit.rx(theta, 0)`) are made from the gate table; there is no second list.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ArgumentTypeError, CircuitError, GateMatrixError, ParameterError, StateError, WireError
+from .expressions import Expression, finite
+from .gates import GATES, GateSpec, find
+from .pauli import check_wires, check_word
+
+MAX_WIRES = 62  # 2^62 amplitudes still count in a signed 64-bit integer
+MAX_UNITARY_WIRES = 12  # a 4096 x 4096 matrix, 256 MiB
+_OWNERS = itertools.count(1)
+
+
+class Gate(NamedTuple):
+    """One gate of a circuit: a row of the table with its arguments.
+
+    `wires` are the row's own (its controls first); `controls` and `control_values` come on top.
+    """
+
+    spec: GateSpec
+    params: tuple[float | Expression, ...]
+    wires: tuple[int, ...]
+    controls: tuple[int, ...] = ()
+    control_values: tuple[int, ...] = ()
+    inverse: bool = False
+    extra: Any = None
+
+    def __repr__(self) -> str:
+        args = [repr(p) if isinstance(p, Expression) else f"{p:g}" for p in self.params]
+        if isinstance(self.extra, (str, int)):
+            args.append(repr(self.extra))
+        args += [str(w) for w in self.wires]
+        if self.controls:
+            args.append(f"controls={self.controls}, control_values={self.control_values}")
+        return f"{self.spec.name}({', '.join(args)})" + (".inverse" if self.inverse else "")
+
+
+class Circuit:
+    """A quantum circuit on `n_wires` wires, all starting in |0>; wire 0 is the most significant bit.
+
+    Example:
+        >>> circuit = Circuit(2)
+        >>> x, w = circuit.inputs(1), circuit.weights(2)
+        >>> circuit.rx(2 * x[0] + 0.1, 0).ry(w[0], 1).cnot(0, 1).rz(w[1], 1)
+
+    Raises:
+        WireError: `n_wires` is not an integer from 1 to 62.
+    """
+
+    def __init__(self, n_wires: int) -> None:
+        if isinstance(n_wires, (bool, np.bool_)) or not isinstance(n_wires, (int, np.integer)):
+            raise WireError(f"Circuit: the number of wires is an integer, got {n_wires!r}")
+        if not 1 <= n_wires <= MAX_WIRES:
+            raise WireError(f"Circuit: a circuit has 1 to {MAX_WIRES} wires, got {int(n_wires)}")
+        self.n_wires = int(n_wires)
+        self.n_weights = 0
+        self.n_inputs = 0
+        self.gates: list[Gate] = []
+        self.initial: tuple[npt.NDArray[np.complex128], tuple[int, ...]] | None = None
+        self.groups: list[tuple[str, str, tuple[int, ...], int]] = []  # name, kind, shape, start
+        self._owner = next(_OWNERS)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Callable[..., Circuit]: ...
+
+    # parameters
+
+    def _group(self, kind: str, shape: int | Sequence[int], name: str) -> npt.NDArray[np.object_]:
+        sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        if any(isinstance(s, bool) or not isinstance(s, (int, np.integer)) or s < 0 for s in sizes):
+            raise ParameterError(f"{name}: a shape has integers of at least 0, got {shape!r}")
+        if any(name == other for other, *_ in self.groups):
+            raise ParameterError(f"parameter group {name!r} exists already; give another name=")
+        start = self.n_weights if kind == "w" else self.n_inputs
+        size = int(np.prod(sizes, dtype=object)) if sizes else 1
+        if size > 10**7:
+            raise ParameterError(f"{name}: at most 10,000,000 parameters in a group, got {size}")
+        out = np.empty(size, dtype=object)
+        for k in range(size):
+            out[k] = Expression(self._owner, {((kind, start + k),): 1.0})
+        self.groups.append((name, kind, tuple(int(s) for s in sizes), start))
+        if kind == "w":
+            self.n_weights += size
+        else:
+            self.n_inputs += size
+        return out.reshape(sizes)
+
+    def weights(self, shape: int | Sequence[int], name: str | None = None) -> npt.NDArray[np.object_]:
+        """An array of trainable parameters, one value for the whole batch. Groups are flattened in order."""
+        return self._group("w", shape, name or self._free_name("w"))
+
+    def inputs(self, shape: int | Sequence[int], name: str | None = None) -> npt.NDArray[np.object_]:
+        """An array of features, one value for each sample of a batch."""
+        return self._group("x", shape, name or self._free_name("x"))
+
+    def parameter(self, name: str) -> Expression:
+        """One named trainable parameter."""
+        if not isinstance(name, str) or not name:
+            raise ParameterError(f"a parameter's name is a non-empty string, got {name!r}")
+        return self._group("w", (), name)[()]  # type: ignore[no-any-return]
+
+    def _free_name(self, stem: str) -> str:
+        taken = {name for name, *_ in self.groups}
+        return next(s for s in itertools.chain([stem], (f"{stem}{k}" for k in itertools.count(1))) if s not in taken)
+
+    def parameter_names(self, kind: str = "w") -> list[str]:
+        """Readable names of the weights (`"w"`) or inputs (`"x"`), in flat order."""
+        out = []
+        for name, group_kind, shape, _ in self.groups:
+            if group_kind == kind:
+                out += [f"{name}[{', '.join(map(str, i))}]" if i else name for i in np.ndindex(*shape)]
+        return out
+
+    # gates
+
+    def append(
+        self,
+        name: str | GateSpec,
+        params: Sequence[Any] = (),
+        wires: Sequence[int] = (),
+        *,
+        controls: Sequence[int] | int = (),
+        control_values: Sequence[int] | int | None = None,
+        inverse: bool = False,
+        extra: Any = None,
+    ) -> Circuit:
+        """Append one gate and return the circuit.
+
+        Args:
+            name: a gate of the table, or one of its aliases.
+            params: angles in radians: numbers or expressions of this circuit's parameters.
+            wires: the gate's wires, its own controls first.
+            controls: further control wires.
+            control_values: the value (0 or 1) each further control must have; default all 1.
+            inverse: append the inverse gate.
+            extra: the word, matrix, diagonal, values or dim of a gate that takes one.
+
+        Raises:
+            CircuitError: unknown gate, wrong number of parameters or wires.
+            WireError: a wire out of range or repeated.
+            ParameterError: an angle that is not finite, or of another circuit.
+            GateMatrixError: a matrix of the wrong shape or not unitary.
+        """
+        spec = name if isinstance(name, GateSpec) else find(name)
+        if len(params) != len(spec.params):
+            raise CircuitError(
+                f"{spec.name} takes {len(spec.params)} parameter{'s' * (len(spec.params) != 1)} "
+                f"{spec.params}, got {len(params)}"
+            )
+        if spec.wires is not None and len(wires) != spec.wires:
+            raise CircuitError(f"{spec.name} acts on {spec.wires} wire{'s' * (spec.wires != 1)}, got {len(wires)}")
+        if spec.wires is None and not wires:
+            raise CircuitError(f"{spec.name} acts on at least one wire, got none")
+        own = self._check_wires(wires, spec.name)
+        control = self._check_wires((controls,) if isinstance(controls, (int, np.integer)) else controls, spec.name)
+        if set(own) & set(control):
+            raise WireError(f"{spec.name}: wires and controls must be distinct, got {own} and controls {control}")
+        values = self._check_control_values(control, control_values, spec.name)
+        angles = tuple(self._check_angle(p, spec.name, q) for p, q in zip(params, spec.params, strict=True))
+        checked = _check_extra(spec, extra, len(own))
+        self.gates.append(Gate(spec, angles, own, control, values, bool(inverse), checked))
+        return self
+
+    def prepare(self, amplitudes: npt.ArrayLike, wires: Sequence[int] | None = None) -> Circuit:
+        """Start from these amplitudes on `wires` (default: all), |0> elsewhere; before any gate.
+
+        Args:
+            amplitudes: 2^k complex numbers of norm 1 to 1e-8, the first wire the most significant bit.
+
+        Raises:
+            StateError: wrong length, not finite, not normalised, or gates were appended already.
+        """
+        if self.gates or self.initial is not None:
+            raise StateError("prepare: a state is prepared once and before any gate")
+        where = self._check_wires(range(self.n_wires) if wires is None else wires, "prepare")
+        try:
+            vector = np.array(amplitudes, dtype=complex)
+        except (TypeError, ValueError):
+            raise StateError("prepare: amplitudes are an array of numbers") from None
+        if vector.shape != (2 ** len(where),) or not where:
+            raise StateError(f"prepare: {len(where)} wires need {2 ** len(where)} amplitudes, got shape {vector.shape}")
+        norm = float(np.linalg.norm(vector))
+        if not np.isfinite(norm) or abs(norm - 1) > 1e-8:
+            raise StateError(f"prepare: amplitudes have norm 1, got {norm:.9g}; divide by np.linalg.norm(amplitudes)")
+        self.initial = (vector, where)
+        return self
+
+    def basis_state(self, bits: str | Sequence[int], wires: Sequence[int] | None = None) -> Circuit:
+        """Flip the wires whose bit is 1; from the start state this prepares |bits>."""
+        where = self._check_wires(range(self.n_wires) if wires is None else wires, "basis_state")
+        values = [str(b) for b in bits]
+        if len(values) != len(where) or any(v not in ("0", "1") for v in values):
+            raise StateError(f"basis_state: {len(where)} wires need as many bits 0 or 1, got {bits!r}")
+        for wire, value in zip(where, values, strict=True):
+            if value == "1":
+                self.append("x", (), (wire,))
+        return self
+
+    def extend(self, other: Circuit) -> Circuit:
+        """Append all gates of a circuit without parameters of its own, on the same wires."""
+        if other.n_wires > self.n_wires:
+            raise WireError(f"extend: the other circuit has {other.n_wires} wires, this one {self.n_wires}")
+        if other.initial is not None or other.n_weights or other.n_inputs:
+            raise CircuitError("extend: the other circuit may have neither parameters nor a prepared state")
+        self.gates += other.gates
+        return self
+
+    def _check_wires(self, wires: Any, what: str) -> tuple[int, ...]:
+        try:
+            items = list(wires)
+        except TypeError:
+            raise ArgumentTypeError(f"{what}: wires are a sequence of integers, got {wires!r}") from None
+        out = check_wires(items, what)
+        for w in out:
+            if w >= self.n_wires:
+                raise WireError(f"{what}: wire {w} is out of range for {self.n_wires} wires (allowed 0..{self.n_wires - 1})")
+        return out
+
+    @staticmethod
+    def _check_control_values(controls: tuple[int, ...], values: Any, what: str) -> tuple[int, ...]:
+        if values is None:
+            return (1,) * len(controls)
+        out = (values,) if isinstance(values, (int, np.integer)) else tuple(values)
+        if len(out) != len(controls) or any(v not in (0, 1) for v in out):
+            raise CircuitError(f"{what}: {len(controls)} controls need as many control values 0 or 1, got {values!r}")
+        return tuple(int(v) for v in out)
+
+    def _check_angle(self, value: Any, gate: str, param: str) -> float | Expression:
+        if isinstance(value, np.ndarray) and value.shape == ():
+            value = value[()]
+        if isinstance(value, Expression):
+            if value.owner != self._owner:
+                raise ParameterError(f"{gate}: {param} is a parameter of another circuit")
+            if any(m for m in value.terms):
+                return value
+            return value.terms.get((), 0.0)
+        return finite(value, f"{gate}: {param}")
+
+    def copy(self) -> Circuit:
+        """A circuit that shares parameters with this one and can grow by itself."""
+        out = Circuit(self.n_wires)
+        out.__dict__.update(self.__dict__, gates=list(self.gates), groups=list(self.groups))
+        return out
+
+    # looks
+
+    @property
+    def depth(self) -> int:
+        """Layers of gates when each gate starts as early as its wires allow."""
+        level = [0] * self.n_wires
+        for gate in self.gates:
+            touched = (*gate.wires, *gate.controls)
+            if touched:
+                top = 1 + max(level[w] for w in touched)
+                for w in touched:
+                    level[w] = top
+        return max(level)
+
+    def __len__(self) -> int:
+        return len(self.gates)
+
+    def __repr__(self) -> str:
+        return (
+            f"Circuit(n_wires={self.n_wires}, gates={len(self.gates)}, depth={self.depth}, "
+            f"weights={self.n_weights}, inputs={self.n_inputs})"
+        )
+
+    def __str__(self) -> str:
+        from .drawing import draw_text
+
+        return draw_text(self)
+
+    def draw(self, kind: str = "text", **options: Any) -> Any:
+        """A drawing: `"text"` gives a string, `"mpl"` a matplotlib figure (needs `ketgrad[plot]`)."""
+        from .drawing import draw
+
+        return draw(self, kind, **options)
+
+
+def _check_extra(spec: GateSpec, extra: Any, k: int) -> Any:
+    """The extra argument of a variadic gate, checked and frozen."""
+    if spec.extra is None:
+        if extra is not None:
+            raise CircuitError(f"{spec.name} takes no extra argument, got {type(extra).__name__}")
+        return None
+    if spec.extra == "word":
+        return check_word(extra, k)
+    if spec.extra == "dim":
+        if isinstance(extra, bool) or not isinstance(extra, (int, np.integer)) or not 0 <= extra <= 2**k:
+            raise CircuitError(f"{spec.name}: dim is an integer from 0 to {2**k}, got {extra!r}")
+        return int(extra)
+    wanted = (2**k, 2**k) if spec.extra == "matrix" else (2**k,)
+    if spec.extra == "matrix" and k > MAX_UNITARY_WIRES:
+        raise GateMatrixError(f"{spec.name}: a matrix has at most {MAX_UNITARY_WIRES} wires, got {k}")
+    kind = float if spec.extra == "values" else complex
+    try:
+        array = np.array(extra, dtype=kind)
+    except (TypeError, ValueError):
+        raise GateMatrixError(f"{spec.name}: the {spec.extra} is an array of numbers, got {type(extra).__name__}") from None
+    if array.shape != wanted:
+        raise GateMatrixError(f"{spec.name}: {k} wires need a {spec.extra} of shape {wanted}, got {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise GateMatrixError(f"{spec.name}: the {spec.extra} has entries that are not finite")
+    if spec.extra != "values":
+        product = array @ array.conj().T - np.eye(2**k) if spec.extra == "matrix" else np.abs(array) ** 2 - 1
+        defect = float(np.abs(product).max())
+        if defect > 1e-8:
+            raise GateMatrixError(f"{spec.name}: the {spec.extra} is not unitary, |U U^dagger - 1| = {defect:.3g}")
+    array.setflags(write=False)
+    return array
+
+
+def _split(spec: GateSpec, args: tuple[Any, ...]) -> tuple[list[Any], Any, list[Any]]:
+    """Positional arguments of a gate method -> parameters, extra argument, wires."""
+    rest = list(args)
+    params: list[Any] = []
+    wanted = len(spec.params)
+    if wanted > 1 and rest and isinstance(rest[0], (np.ndarray, list, tuple)):
+        params = list(rest.pop(0))
+    else:
+        params, rest = rest[:wanted], rest[wanted:]
+    extra = rest.pop(0) if spec.extra is not None and rest else None
+    if len(rest) == 1 and isinstance(rest[0], (list, tuple, range, np.ndarray)):
+        rest = list(rest[0])
+    return params, extra, rest
+
+
+def _gate_method(spec: GateSpec, name: str) -> Callable[..., Circuit]:
+    def method(
+        self: Circuit,
+        *args: Any,
+        controls: Sequence[int] | int = (),
+        control_values: Sequence[int] | int | None = None,
+        inverse: bool = False,
+    ) -> Circuit:
+        params, extra, wires = _split(spec, args)
+        return self.append(
+            spec, params, wires, controls=controls, control_values=control_values, inverse=inverse, extra=extra
+        )
+
+    names = [*spec.params, *([spec.extra] if spec.extra else [])]
+    parameters = [inspect.Parameter(p, inspect.Parameter.POSITIONAL_ONLY) for p in ("self", *names)]
+    parameters.append(inspect.Parameter("wires", inspect.Parameter.VAR_POSITIONAL))
+    parameters += [
+        inspect.Parameter(p, inspect.Parameter.KEYWORD_ONLY, default=d)
+        for p, d in (("controls", ()), ("control_values", None), ("inverse", False))
+    ]
+    method.__name__ = name
+    method.__qualname__ = f"Circuit.{name}"
+    method.__doc__ = f"{spec.doc}\n\nParameters {spec.params or '()'} in radians, then the wires; see `append`."
+    method.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return method
+
+
+for _spec in GATES:
+    for _name in (_spec.name, *_spec.aliases):
+        setattr(Circuit, _name, _gate_method(_spec, _name))

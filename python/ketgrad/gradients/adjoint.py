@@ -1,0 +1,48 @@
+"""Gradients by the adjoint method: one sweep for all parameters and all observables.
+
+Owns: how cotangents of outputs become cotangents of terms, and gradients of slots those of weights and inputs. The
+sweep itself is the backend's `pullback`. Source: T. Jones, J. Gacon, arXiv:2009.02823.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backends import Plan
+from ..lowering import Lowered
+
+Array = npt.NDArray[np.float64]
+
+
+def values(lowered: Lowered, terms: Array) -> Array:
+    """Outputs (B, M) from terms (B, R)."""
+    readout = lowered.readout
+    return terms if readout.is_identity else terms @ readout.coefficients.T + readout.constant
+
+
+def vjp(lowered: Lowered, plan: Plan, weights: Array, inputs: Array, cotangents: Array, tape: Any) -> tuple[Array, Array]:
+    """Gradients of sum(cotangents * outputs): (P,) and (B, F), from cotangents (B, M)."""
+    stage = lowered.stage
+    shared, per_sample = stage.evaluate(weights, inputs)
+    pulled = plan.pullback(shared, per_sample, _to_terms(lowered, cotangents)[None], tape)
+    grad_weights, grad_inputs = stage.pull(weights, inputs, *pulled, each=False)
+    return grad_weights[0], grad_inputs[0]
+
+
+def jacobian(lowered: Lowered, plan: Plan, weights: Array, inputs: Array) -> tuple[Array, Array]:
+    """d outputs / d weights (B, M, P) and d outputs / d inputs (B, M, F)."""
+    stage = lowered.stage
+    shared, per_sample = stage.evaluate(weights, inputs)
+    outputs = len(lowered.readout.constant)
+    seeds = np.broadcast_to(np.eye(outputs)[:, None, :], (outputs, len(inputs), outputs))
+    pulled = plan.pullback(shared, per_sample, _to_terms(lowered, seeds), None, each=True)
+    grad_weights, grad_inputs = stage.pull(weights, inputs, *pulled, each=True)
+    return np.moveaxis(grad_weights, 0, 1), np.moveaxis(grad_inputs, 0, 1)
+
+
+def _to_terms(lowered: Lowered, cotangents: Array) -> Array:
+    readout = lowered.readout
+    return cotangents if readout.is_identity else cotangents @ readout.coefficients

@@ -1,0 +1,11 @@
+"""The PennyLane device `ketgrad.qubit`, the only place where PennyLane is imported.
+
+Its parts, each importing only those before it: `conversion` (operators to gates), `observables`, `measurements`
+(values), `derivatives` (shapes of gradients), `preprocessing` (transforms), `device` (the contract).
+"""
+
+from __future__ import annotations
+
+from .device import KetgradQubit
+
+__all__ = ["KetgradQubit"]

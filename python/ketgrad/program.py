@@ -1,0 +1,139 @@
+"""`Program`: the machine data a circuit is lowered to, and the only thing a backend reads.
+
+Owns: the 64-byte instruction, the opcode numbers, the observable's row, and their printed form. May not know:
+gate names, wires, Python circuits. csrc/instruction.hpp repeats the layout; a test holds the two together.
+
+Bit b of a mask is bit b of a basis-state index. Angle = offset + scale * slots[slot]; slot -1 is a constant.
+A Pauli word is P = i^{|x & z|} X^x Z^z. Slots below `n_shared` have one value for the batch, the others one for
+each sample. `payload` is an index into the pool of float64 (complex numbers as pairs, real part first).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import CircuitError
+
+MAX_BITS = 62
+
+
+class Opcode(IntEnum):
+    """What an instruction does; "where controls hold" means (i & ctrl_mask) == ctrl_value."""
+
+    PREPARE = 0  # first only: amplitudes from the pool on the k bits of x_mask, |0> elsewhere
+    PHASE = 1  # e^{i angle} where controls hold
+    PAULI = 2  # the word (x_mask, z_mask) where controls hold
+    PAULI_ROT = 3  # exp(-i angle P / 2) where controls hold
+    PAIR_ROT = 4  # real rotation by angle/2 between v = ctrl_value & x_mask and v ^ x_mask, sign from z_mask
+    SWAP = 5  # exchange bits t0 and t1 where controls hold
+    DIAG = 6  # 2^k diagonal from the pool on the bits of z_mask
+    EXP_DIAG = 7  # e^{i angle d[x]}, d the 2^k reals in the pool, on the bits of z_mask
+    DENSE = 8  # 2^k x 2^k matrix from the pool on the bits of x_mask, ascending
+
+
+INSTRUCTION = np.dtype(
+    [
+        ("x_mask", "<u8"),
+        ("z_mask", "<u8"),
+        ("ctrl_mask", "<u8"),
+        ("ctrl_value", "<u8"),
+        ("scale", "<f8"),
+        ("offset", "<f8"),
+        ("slot", "<i4"),
+        ("payload", "<i4"),
+        ("opcode", "u1"),
+        ("k", "u1"),
+        ("t0", "u1"),
+        ("t1", "u1"),
+        ("pad", "<u4"),
+    ]
+)
+
+TERM = np.dtype([("x_mask", "<u8"), ("z_mask", "<u8"), ("ctrl_mask", "<u8"), ("ctrl_value", "<u8")])
+
+POOL_WORDS = {Opcode.PREPARE: 2, Opcode.DIAG: 2, Opcode.EXP_DIAG: 1}  # float64 per 2^k; DENSE has 2 * 4^k
+
+
+def pool_words(opcode: int, k: int) -> int:
+    """How many float64 of the pool an instruction reads."""
+    return 2 * 4**k if opcode == Opcode.DENSE else POOL_WORDS.get(Opcode(opcode), 0) * 2**k
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Instructions, constants and observable rows of one circuit; immutable and picklable.
+
+    Attributes:
+        n_bits: number of qubits, 1 to 62.
+        instructions: (m,) array of dtype INSTRUCTION.
+        pool: float64 constants.
+        terms: (R,) array of dtype TERM; row r is the operator P * |ctrl_value><ctrl_value|.
+        n_shared: slots with one value for the batch.
+        n_per_sample: slots with one value for each sample; they follow the shared ones.
+    """
+
+    n_bits: int
+    instructions: npt.NDArray[np.void]
+    pool: npt.NDArray[np.float64]
+    terms: npt.NDArray[np.void]
+    n_shared: int
+    n_per_sample: int
+
+    def __post_init__(self) -> None:
+        """Memory safety: whatever built this, no backend can be made to read outside its arrays."""
+        if not 1 <= self.n_bits <= MAX_BITS:
+            raise CircuitError(f"a program has 1 to {MAX_BITS} qubits, got {self.n_bits}")
+        if self.instructions.dtype != INSTRUCTION or self.terms.dtype != TERM or self.pool.dtype != np.float64:
+            raise CircuitError("a program's arrays have the dtypes INSTRUCTION, float64 and TERM")
+        used = np.uint64(0)
+        for name in ("x_mask", "z_mask", "ctrl_mask", "ctrl_value"):
+            for table in (self.instructions, self.terms):
+                used |= np.bitwise_or.reduce(table[name], initial=np.uint64(0))
+        if int(used) >> self.n_bits:
+            raise CircuitError(f"a mask has a bit outside the {self.n_bits} qubits")
+        for array in (self.instructions, self.pool, self.terms):
+            array.setflags(write=False)
+
+    @property
+    def parametrised(self) -> npt.NDArray[np.intp]:
+        """Positions of the instructions whose angle has a slot."""
+        return np.flatnonzero(self.instructions["slot"] >= 0)
+
+    def disassembly(self) -> str:
+        """One line per instruction, bits written most significant first."""
+        n = self.n_bits
+        lines = [
+            f"; {n} qubits, {len(self.instructions)} instructions, {self.n_shared} shared and "
+            f"{self.n_per_sample} per-sample slots, {len(self.pool)} pool words, {len(self.terms)} terms"
+        ]
+        for index, row in enumerate(self.instructions):
+            parts = [f"{index:5d}  {Opcode(row['opcode']).name:<9}"]
+            if row["x_mask"]:
+                parts.append(f"x={row['x_mask']:0{n}b}")
+            if row["z_mask"]:
+                parts.append(f"z={row['z_mask']:0{n}b}")
+            if row["ctrl_mask"]:
+                parts.append("if " + _pattern(int(row["ctrl_mask"]), int(row["ctrl_value"]), n))
+            if row["opcode"] in (Opcode.PHASE, Opcode.PAULI_ROT, Opcode.PAIR_ROT, Opcode.EXP_DIAG):
+                angle = f"{row['offset']:.6g}"
+                if row["slot"] >= 0:
+                    angle = f"{row['scale']:.6g}*s{row['slot']}" + (f" + {angle}" if row["offset"] else "")
+                parts.append(f"angle={angle}")
+            if pool_words(row["opcode"], row["k"]):
+                parts.append(f"k={row['k']} pool[{row['payload']}]")
+            lines.append("  ".join(parts))
+        for index, row in enumerate(self.terms):
+            where = f"  on {_pattern(int(row['ctrl_mask']), int(row['ctrl_value']), n)}" if row["ctrl_mask"] else ""
+            lines.append(f"{index:5d}  TERM       x={row['x_mask']:0{n}b}  z={row['z_mask']:0{n}b}{where}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return self.disassembly().split("\n", 1)[0][2:].join(("<Program: ", ">"))
+
+
+def _pattern(mask: int, value: int, n: int) -> str:
+    return "".join(str(value >> b & 1) if mask >> b & 1 else "-" for b in reversed(range(n)))

@@ -1,0 +1,400 @@
+"""The trainer: minibatches, epochs, history, checkpoints and exact resumption, as a library function.
+
+Owns: `Settings`, `fit` and what a checkpoint of a training holds. May not know: the command line, scikit-learn, reports.
+
+All randomness (first parameters, data order, input noise, shots) comes from one generator whose state is in every
+checkpoint, so that a resumed training goes through the same numbers as one that was never interrupted.
+
+Example:
+    >>> from ketgrad import data, train
+    >>> digits = data.load("digits")
+    >>> a, b = data.stratified_split(digits.labels)
+    >>> result = train.fit(digits.features[a], digits.labels[a], train.Settings(epochs=10))
+    >>> result.network.predict(digits.features[b])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .backends import backend_info, get_backend
+from .checkpoint import Arrays, read_archive, sweep, write_archive
+from .data import fingerprint, sorted_classes
+from .errors import ArgumentError, ArgumentTypeError, CheckpointError, DataError, KetgradError
+from .hybrid import Network
+from .optimise import Adam, cosine
+
+Array = npt.NDArray[np.float64]
+KIND = "checkpoint"
+GRADIENTS = ("best", "adjoint", "parameter-shift")
+HISTORY = ("loss", "accuracy", "test_accuracy", "lr", "seconds")  # columns of a history, one row an epoch
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the numbers of a training.
+
+    Args:
+        qubits, layers: of the circuit.
+        epochs, batch, lr: passes over the data, samples of a step, first learning rate of the cosine.
+        decay: weight decay of encoder and head.
+        noise: standard deviation of the noise added to standardised features while training.
+        seed: of everything random.
+        backend: "native", "numba", or None for the best one here.
+        dtype: "complex128" or "complex64".
+        gradient: "adjoint", "parameter-shift", or "best": adjoint when exact, parameter-shift with shots.
+        shots: measurements of each setting; None is exact.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: a value of the wrong type or out of its range.
+    """
+
+    qubits: int = 8
+    layers: int = 3
+    epochs: int = 40
+    batch: int = 32
+    lr: float = 0.02
+    decay: float = 0.3
+    noise: float = 0.5
+    seed: int = 0
+    backend: str | None = None
+    dtype: str = "complex128"
+    gradient: str = "best"
+    shots: int | None = None
+
+    def __post_init__(self) -> None:
+        ranges = {"qubits": (1, 62), "layers": (1, 10**4), "epochs": (1, 10**6), "batch": (1, 10**6), "seed": (0, 2**63)}
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise ArgumentTypeError(f"{name} is an integer, got {value!r}")
+            if not low <= value <= high:
+                raise ArgumentError(f"{name} must be from {low} to {high}, got {value}")
+            object.__setattr__(self, name, int(value))
+        for name, low, open_end in (("lr", 0.0, True), ("decay", 0.0, False), ("noise", 0.0, False)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+                raise ArgumentTypeError(f"{name} is a number, got {value!r}")
+            if not math.isfinite(value) or value < low or (open_end and value == low):
+                raise ArgumentError(f"{name} must be finite and {'above' if open_end else 'at least'} 0, got {value}")
+            object.__setattr__(self, name, float(value))
+        if self.dtype not in ("complex64", "complex128"):
+            raise ArgumentError(f"dtype must be complex64 or complex128, got {self.dtype!r}")
+        if self.gradient not in GRADIENTS:
+            raise ArgumentError(f"gradient must be one of {GRADIENTS}, got {self.gradient!r}")
+        if self.shots is not None:
+            if isinstance(self.shots, bool) or not isinstance(self.shots, (int, np.integer)):
+                raise ArgumentTypeError(f"shots is an integer, got {self.shots!r}")
+            if not 1 <= self.shots <= 10**9:
+                raise ArgumentError(f"shots must be from 1 to 1,000,000,000, got {self.shots}")
+            if self.gradient == "adjoint":
+                raise ArgumentError("the adjoint gradient is exact and takes no shots; use gradient='parameter-shift'")
+            object.__setattr__(self, "shots", int(self.shots))
+
+
+class Progress(NamedTuple):
+    """What `fit` tells its `progress` callback after every step."""
+
+    epoch: int  # from 0
+    step: int  # of this epoch, from 1
+    steps: int  # in an epoch
+    loss: float  # mean of this epoch so far
+    accuracy: float  # of this epoch so far
+    test_accuracy: float | None  # of the last whole epoch
+
+
+class Result(NamedTuple):
+    """A trained network and how it came about."""
+
+    network: Network
+    history: dict[str, Array]  # each of HISTORY: (epochs,)
+    times: dict[str, float]  # seconds: "train", "test", "checkpoint", "step" (median), steps: "steps"
+    notes: tuple[str, ...]
+
+
+class Stopped(KetgradError):
+    """`fit` was asked to stop, and did after writing a checkpoint."""
+
+
+def fit(
+    features: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    settings: Settings | None = None,
+    *,
+    test: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1,
+    resume: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Result:
+    """Train a hybrid classifier.
+
+    Args:
+        features: (N, F) finite numbers.
+        labels: (N,) of at least two classes.
+        test: features and labels whose accuracy is recorded after each epoch; nothing is chosen by it.
+        checkpoint: a file that is replaced every `checkpoint_every` epochs and at the end.
+        resume: go on from `checkpoint` when it exists.
+        progress: called after every step.
+        stop: asked after every step; when true, a checkpoint is written and `Stopped` raised.
+
+    Raises:
+        DataError: the data cannot be trained on.
+        CheckpointError: the checkpoint is damaged, belongs to another training, or cannot be written.
+        Stopped: `stop` said so.
+    """
+    chosen = settings or Settings()
+    if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
+        raise ArgumentError(f"checkpoint_every is a number of epochs from 1, got {checkpoint_every!r}")
+    trainer = _Trainer(*_checked(features, labels), chosen, test)
+    path = None if checkpoint is None else Path(checkpoint)
+    if path is not None:
+        sweep(path.parent)
+        if resume and path.exists():
+            trainer.restore(path)
+    trainer.run(path, checkpoint_every, progress, stop)
+    return trainer.result()
+
+
+def _checked(features: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, npt.NDArray[Any]]:
+    try:
+        x = np.ascontiguousarray(features, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"features are a table of numbers: {error}") from None
+    y = np.asarray(labels)
+    if x.ndim != 2 or not x.size:
+        raise DataError(f"features have shape (samples, features) with at least one of each, got {x.shape}")
+    if y.shape != (len(x),):
+        raise DataError(f"{len(x)} samples need as many labels, got shape {y.shape}")
+    if not np.isfinite(x).all():
+        row, column = np.argwhere(~np.isfinite(x))[0]
+        raise DataError(f"features must be finite; sample {row}, feature {column} is {x[row, column]}")
+    if len(np.unique(y)) < 2:
+        raise DataError(f"at least two classes are needed, got one class: {np.unique(y).tolist()}")
+    return x, y
+
+
+class _Trainer:
+    """The state of a training between two steps, and the step."""
+
+    def __init__(
+        self, x: Array, y: npt.NDArray[Any], settings: Settings, test: tuple[npt.ArrayLike, npt.ArrayLike] | None
+    ) -> None:
+        self.settings = settings
+        self.rng = np.random.default_rng(settings.seed)
+        classes = sorted_classes(y)
+        self.network = Network.create(
+            x,
+            classes,
+            qubits=settings.qubits,
+            layers=settings.layers,
+            dtype=settings.dtype,
+            backend=settings.backend,
+            rng=self.rng,
+        )
+        self.x = self.network.standardise(x)
+        position = {c: k for k, c in enumerate(classes)}
+        self.targets = np.array([position[c] for c in y.tolist()], dtype=np.intp)
+        self.test = None if test is None else (np.asarray(test[0], dtype=np.float64), np.asarray(test[1]).tolist())
+        self.steps = -(-len(x) // settings.batch)
+        self.adam = Adam(len(self.network.theta), settings.decay, self.network.decayed)
+        self.epoch = self.position = self.right = self.seen = 0
+        self.loss_sum, self.seconds = 0.0, 0.0
+        self.order = np.zeros(len(x), dtype=np.intp)
+        self.history: list[tuple[float, ...]] = []
+        self.step_times: list[float] = []
+        self.times = {"test": 0.0, "checkpoint": 0.0}
+        self.notes: list[str] = []
+        self._data = fingerprint(x, y)
+
+    # the loop
+
+    def run(
+        self,
+        path: Path | None,
+        every: int,
+        progress: Callable[[Progress], None] | None,
+        stop: Callable[[], bool] | None,
+    ) -> None:
+        while self.epoch < self.settings.epochs:
+            while self.position < self.steps:
+                self.step()
+                if progress is not None:
+                    progress(self._progress())
+                if stop is not None and stop():
+                    where = f"epoch {self.epoch + 1}, step {self.position} of {self.steps}"
+                    if path is not None:
+                        self.save(path)
+                    raise Stopped(where)
+            self.end_epoch()
+            if path is not None and (self.epoch % every == 0 or self.epoch == self.settings.epochs):
+                self.save(path)
+
+    def step(self) -> None:
+        """One minibatch: draw, differentiate, move."""
+        start = time.perf_counter()
+        s = self.settings
+        if self.position == 0:
+            self.order = self.rng.permutation(len(self.x))
+        rows = self.order[self.position * s.batch : (self.position + 1) * s.batch]
+        x = self.x[rows]
+        if s.noise:
+            x = x + s.noise * self.rng.standard_normal(x.shape)
+        loss, right, gradient = self.network.loss_and_gradient(
+            x, self.targets[rows], method=s.gradient, shots=s.shots, rng=self.rng
+        )
+        done = self.epoch * self.steps + self.position
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.adam.step(self.network.theta, gradient, cosine(done, s.epochs * self.steps, s.lr))
+        if not math.isfinite(loss) or not np.isfinite(self.network.theta).all():
+            raise ArgumentError(f"the training diverged in step {done + 1}: the loss is {loss}; use lr below {s.lr}")
+        self.position += 1
+        self.loss_sum += loss * len(rows)
+        self.right += right
+        self.seen += len(rows)
+        took = time.perf_counter() - start
+        self.seconds += took
+        self.step_times.append(took)
+
+    def end_epoch(self) -> None:
+        """Close the books of an epoch."""
+        lr = cosine(self.epoch * self.steps, self.settings.epochs * self.steps, self.settings.lr)
+        accuracy = self._test_accuracy()
+        self.history.append((self.loss_sum / self.seen, self.right / self.seen, accuracy, lr, self.seconds))
+        self.epoch, self.position = self.epoch + 1, 0
+        self.loss_sum, self.right, self.seen = 0.0, 0, 0
+
+    def _test_accuracy(self) -> float:
+        if self.test is None:
+            return math.nan
+        start = time.perf_counter()
+        seed = np.random.default_rng([self.settings.seed, self.epoch])  # apart from the training's own stream
+        p = self.network.probabilities(self.test[0], shots=self.settings.shots, seed=seed)
+        right = [self.network.classes[k] == t for k, t in zip(p.argmax(axis=1), self.test[1], strict=True)]
+        self.times["test"] += time.perf_counter() - start
+        return float(np.mean(right))
+
+    def _progress(self) -> Progress:
+        last = self.history[-1][2] if self.history else math.nan
+        test = None if math.isnan(last) else last
+        return Progress(self.epoch, self.position, self.steps, self.loss_sum / self.seen, self.right / self.seen, test)
+
+    def result(self) -> Result:
+        columns = np.array(self.history, dtype=np.float64).reshape(-1, len(HISTORY)).T
+        times = {**self.times, "train": self.seconds, "steps": float(self.adam.step_count)}
+        # the first step also compiles or warms up; a resumed run may have made no step
+        times["step"] = float(np.median(self.step_times[1:] or self.step_times or [math.nan]))
+        history = dict(zip(HISTORY, columns, strict=True))
+        return Result(self.network, history, times, tuple(self.notes))
+
+    # checkpoints
+
+    def _config(self) -> dict[str, Any]:
+        """What must be equal for a resumed training to be the same training."""
+        config = dataclasses.asdict(self.settings)
+        config["backend"] = get_backend(self.settings.backend).name
+        return {**config, "samples": len(self.x), "features": self.x.shape[1], "data": self._data}
+
+    def save(self, path: Path) -> None:
+        """Replace the checkpoint by the present state."""
+        start = time.perf_counter()
+        config = self._config()
+        header = {
+            "config": config,
+            "config_crc32": _config_hash(config),
+            "engine": _engine(self.settings.backend),
+            "rng": self.rng.bit_generator.state,
+            "epoch": self.epoch,
+            "position": self.position,
+            "right": self.right,
+            "seen": self.seen,
+            "loss_sum": self.loss_sum,
+            "seconds": self.seconds,
+        }
+        history = np.array(self.history, dtype=np.float64).reshape(-1, len(HISTORY))
+        arrays = {"theta": self.network.theta, "order": self.order, "history": history, **self.adam.slots()}
+        write_archive(path, KIND, header, arrays)
+        self.times["checkpoint"] += time.perf_counter() - start
+
+    def restore(self, path: Path) -> None:
+        """Take over the state of a checkpoint.
+
+        Raises:
+            CheckpointError: damaged, or of a training with other settings or data.
+        """
+        _, header, arrays = read_archive(path, KIND)
+        try:
+            self._restore(path, header, arrays)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, KetgradError):
+                raise
+            raise CheckpointError(f"{path} does not hold a valid checkpoint: {error!r}; delete it and start anew") from error
+
+    def _restore(self, path: Path, header: dict[str, Any], arrays: Arrays) -> None:
+        config, own = header["config"], self._config()
+        if _config_hash(config) != header["config_crc32"]:
+            raise ValueError("settings do not match their checksum")
+        different = [f"{k} was {config.get(k)!r} and is {own[k]!r}" for k in own if config.get(k) != own[k]]
+        if different:
+            raise CheckpointError(
+                f"{path} belongs to another training ({'; '.join(different)}); use the same options, or another "
+                "--out for a new training"
+            )
+        wanted = {"theta": self.network.theta.shape, "order": self.order.shape}
+        wanted |= {"adam_first": self.network.theta.shape, "adam_second": self.network.theta.shape, "adam_step": ()}
+        for name, shape in wanted.items():
+            if arrays[name].shape != shape:
+                raise ValueError(f"{name} has shape {arrays[name].shape}")
+        if arrays["history"].shape != (header["epoch"], len(HISTORY)):
+            raise ValueError("length of the history")
+        if np.any(np.sort(arrays["order"]) != np.arange(len(self.x))) and header["position"]:
+            raise ValueError("order of the data")
+        self.network.theta, self.order = arrays["theta"], arrays["order"]
+        self.adam.restore(arrays)
+        self.rng.bit_generator.state = header["rng"]
+        self.history = [tuple(row) for row in arrays["history"].tolist()]
+        self.epoch, self.position = int(header["epoch"]), int(header["position"])
+        self.right, self.seen = int(header["right"]), int(header["seen"])
+        self.loss_sum, self.seconds = float(header["loss_sum"]), float(header["seconds"])
+        self.notes.append(f"resumed at epoch {self.epoch + 1}, step {self.position + 1}")
+        if header["engine"] != _engine(self.settings.backend):
+            self.notes.append(
+                f"the checkpoint was computed by {header['engine']} and this is {_engine(self.settings.backend)}: "
+                "results agree to rounding, not to the bit"
+            )
+
+
+def _engine(backend: str | None) -> str:
+    info = backend_info(backend)
+    return f"{info['backend']} {info.get('isa', '')}".strip()
+
+
+def _config_hash(config: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(config, sort_keys=True).encode())
+
+
+def saved_settings(path: str | os.PathLike[str]) -> Settings:
+    """The settings a checkpoint was written with.
+
+    Raises:
+        CheckpointError: missing, damaged, or not a checkpoint.
+    """
+    _, header, _ = read_archive(path, KIND)
+    try:
+        names = {f.name for f in dataclasses.fields(Settings)}
+        return Settings(**{k: v for k, v in header["config"].items() if k in names})
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} does not hold a valid checkpoint: {error!r}; delete it and start anew") from error
