@@ -97,9 +97,12 @@ void validate(const Source& s) {
     if (targets & in.ctrl_mask && static_cast<Opcode>(in.opcode) != Opcode::PairRot)
       refuse(i, "a bit is both target and control");
     if (words) {
-      const bool diagonal = in.opcode == static_cast<int>(Opcode::Diag) || in.opcode == static_cast<int>(Opcode::ExpDiag);
-      if (std::popcount(diagonal ? in.z_mask : in.x_mask) != in.k || in.k == 0) refuse(i, "k is not the number of bits");
-      if (in.payload < 0 || static_cast<u64>(in.payload) + words > s.pool.size()) refuse(i, "the payload is out of range");
+      const bool diagonal =
+          in.opcode == static_cast<int>(Opcode::Diag) || in.opcode == static_cast<int>(Opcode::ExpDiag);
+      if (std::popcount(diagonal ? in.z_mask : in.x_mask) != in.k || in.k == 0)
+        refuse(i, "k is not the number of bits");
+      if (in.payload < 0 || static_cast<u64>(in.payload) + words > s.pool.size())
+        refuse(i, "the payload is out of range");
     }
   }
   for (std::size_t r = 0; r < s.terms.size(); ++r) {
@@ -260,6 +263,7 @@ class Builder {
     op.x_hi = split_.hi(in.x_mask);
     op.x_lo = static_cast<int>(split_.lo(in.x_mask));
     op.index = index(split_.hi(in.ctrl_mask) | op.x_hi, split_.hi(in.ctrl_value));
+    op.real = true;
     for (int side = 0; side < 2; ++side)
       for (int l = 0; l < lanes; ++l) {
         const u64 row = op.x_hi ? static_cast<u64>(side) : (lane_index(l) & split_.lo(in.x_mask)) != 0;
@@ -270,6 +274,7 @@ class Builder {
         op.c_im[side][l] = static_cast<Real>(c.imag());
         op.s_re[side][l] = static_cast<Real>(s.real());
         op.s_im[side][l] = static_cast<Real>(s.imag());
+        op.real = op.real && c.imag() == 0 && s.imag() == 0;
       }
     return op;
   }

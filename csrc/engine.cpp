@@ -1,6 +1,7 @@
 #include "engine.hpp"
 
 #include <mutex>
+#include <new>
 
 #include "dispatch.hpp"
 #include "unit.hpp"
@@ -11,6 +12,7 @@ namespace {
 
 constexpr int kMaxLanesBits = 13;           // a tile of 2^13 groups is 1 MiB; beyond it a sample fills the cache alone
 constexpr int kMaxSampleParallelBits = 18;  // up to here every thread may hold samples of its own
+constexpr int kMaxStateBits = 50;           // 2^50 amplitudes; beyond it byte counts could overflow
 constexpr u64 kKeepBytes = u64{256} << 20;  // final states kept for the pullback without being consumed by it
 
 template <typename Real>
@@ -72,7 +74,8 @@ class EngineOf final : public Engine {
     const Job job = plan(batch);
     auto* tape = dynamic_cast<TapeOf<Real>*>(given);
     if (tape && (tape->kets.size() != job.units || tape->lanes != job.in_lanes)) tape = nullptr;
-    const u64 n_shared = static_cast<u64>(source_.n_shared), n_slots = n_shared + static_cast<u64>(source_.n_per_sample);
+    const u64 n_shared = static_cast<u64>(source_.n_shared),
+              n_slots = n_shared + static_cast<u64>(source_.n_per_sample);
     const u64 terms = source_.terms.size();
     std::vector<double> partial(each ? 0 : job.tasks() * sets * n_shared);  // added up in order of the tasks
     run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64 task, Buffer&) {
@@ -163,6 +166,7 @@ class EngineOf final : public Engine {
   }
 
   Job plan(const Batch& batch) const {
+    if (source_.n_bits > kMaxStateBits) throw std::bad_alloc();
     const bool in_lanes = use_lanes(batch.size);
     const Compiled<Real>& c = compiled(in_lanes);
     const u64 units = in_lanes ? (batch.size + lanes - 1) / lanes : batch.size;

@@ -52,6 +52,7 @@ struct alignas(64) MixOp {
   IndexMap index;
   std::uint64_t x_hi;
   int x_lo;
+  bool real;  // no imaginary part anywhere
 };
 
 // A 2^k x 2^k matrix: kh target bits in the group index, kl among the lanes. out[r] = sum over c and the 2^kl lane
@@ -73,7 +74,7 @@ struct TableOp {
   const double* table;
   std::uint64_t mask;  // of full basis-state indices
   std::uint64_t ctrl_mask, ctrl_value;
-  int lane_bits;    // low bits of the index that are lanes
+  int lane_bits;  // low bits of the index that are lanes
   bool exponential;
 };
 

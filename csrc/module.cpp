@@ -62,7 +62,10 @@ class Plan {
  public:
   Plan(const py::array& instructions, const Doubles& pool, const py::array& terms, int n_bits, int n_shared,
        int n_per_sample, bool double_precision)
-      : n_bits_(n_bits), n_shared_(n_shared), n_per_sample_(n_per_sample), double_(double_precision) {
+      : n_bits_(n_bits),
+        n_shared_(n_shared),
+        n_per_sample_(n_per_sample),
+        double_(double_precision) {
     Source source;
     source.instructions = table<Instruction>(instructions, "instructions are a contiguous array of 64-byte rows");
     source.terms = table<Term>(terms, "terms are a contiguous array of 32-byte rows");
@@ -207,11 +210,14 @@ PYBIND11_MODULE(_core, m) {
   m.def("probabilities", &probabilities_of, py::arg("states").noconvert(), py::arg("bits"));
   m.def("sample", &sample_of, py::arg("states").noconvert(), py::arg("uniforms").noconvert());
   m.def("num_threads", &num_threads);
-  m.def("set_num_threads", [](int count) {
-    expect(count >= 1 && count <= 256, "the number of threads is from 1 to 256");
-    const py::gil_scoped_release release;
-    set_num_threads(count);
-  }, py::arg("count"));
+  m.def(
+      "set_num_threads",
+      [](int count) {
+        expect(count >= 1 && count <= 256, "the number of threads is from 1 to 256");
+        const py::gil_scoped_release release;
+        set_num_threads(count);
+      },
+      py::arg("count"));
   m.def("available_isas", &available_isas);
   m.def("isa", [] { return std::string(kernels().name); });
   m.def("set_isa", &set_isa, py::arg("name"));

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -19,7 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kPollEvery = std::chrono::milliseconds(20);
-constexpr std::uint64_t kClockEvery = 200'000;       // ns of work between looks at the clock
+constexpr std::uint64_t kClockEvery = 200'000;         // ns of work between looks at the clock
 constexpr auto kSpin = std::chrono::microseconds(30);  // then park: torch's own pool may want the processors
 
 thread_local char thread_mark;
@@ -35,7 +36,9 @@ void pause() {
 }  // namespace
 
 Watch::Watch(std::function<void()> poll)
-    : poll_(std::move(poll)), thread_(reinterpret_cast<std::uintptr_t>(&thread_mark)), next_(Clock::now() + kPollEvery) {}
+    : poll_(std::move(poll)),
+      thread_(reinterpret_cast<std::uintptr_t>(&thread_mark)),
+      next_(Clock::now() + kPollEvery) {}
 
 bool Watch::caller() const { return reinterpret_cast<std::uintptr_t>(&thread_mark) == thread_; }
 
@@ -74,7 +77,10 @@ FlushDenormals::~FlushDenormals() {
 namespace {
 
 struct Job {
-  Job(TaskRef job_task, std::uint64_t job_count, Watch& job_watch) : task(job_task), count(job_count), watch(job_watch) {}
+  Job(TaskRef job_task, std::uint64_t job_count, Watch& job_watch)
+      : task(job_task),
+        count(job_count),
+        watch(job_watch) {}
 
   TaskRef task;
   std::uint64_t count;
@@ -104,7 +110,11 @@ struct Job {
 class Pool {
  public:
   explicit Pool(int workers) {
-    for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { loop(); });
+    try {
+      for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { loop(); });
+    } catch (const std::system_error&) {
+      // the system grants no more threads: work with those there are
+    }
   }
 
   ~Pool() {
@@ -116,8 +126,6 @@ class Pool {
     wake_.notify_all();
     for (auto& t : threads_) t.join();
   }
-
-  int workers() const { return static_cast<int>(threads_.size()); }
 
   void run(Job& job) {
     {

@@ -44,7 +44,8 @@ class TaskRef {
   template <typename F>
     requires(!std::is_same_v<F, TaskRef>)  // or a copy would refer to the original
   explicit TaskRef(F& f)
-      : object_(&f), call_([](void* object, std::uint64_t index) { (*static_cast<F*>(object))(index); }) {}
+      : object_(&f),
+        call_([](void* object, std::uint64_t index) { (*static_cast<F*>(object))(index); }) {}
   void operator()(std::uint64_t index) const { call_(object_, index); }
 
  private:

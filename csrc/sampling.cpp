@@ -10,7 +10,7 @@ namespace {
 
 using u64 = std::uint64_t;
 
-constexpr u64 kChunks = 64;           // of a state, for partial sums
+constexpr u64 kChunks = 64;          // of a state, for partial sums
 constexpr int kMaxPartialBits = 12;  // up to here each chunk tallies all outcomes by itself
 
 template <typename Real>
@@ -87,8 +87,8 @@ void row_probabilities(const Real* state, u64 size, const Gather& gather, const 
 }
 
 template <typename Real>
-void row_sample(const Real* state, u64 size, const double* uniforms, u64 shots, u64* out, std::vector<double>& cumulative,
-                Watch& watch) {
+void row_sample(const Real* state, u64 size, const double* uniforms, u64 shots, u64* out,
+                std::vector<double>& cumulative, Watch& watch) {
   const u64 block = std::min(size, kSampleBlock), blocks = size / block;
   cumulative.resize(blocks);
   const u64 parts = std::clamp<u64>(blocks / 16, 1, kChunks);

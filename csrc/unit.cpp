@@ -83,8 +83,7 @@ void Unit<Real>::angles(std::size_t index, bool inverse, double* out) const {
     std::fill(out, out + lanes, sign);
   } else if (step.slot >= source_.n_shared) {
     const double* values = per_sample_.data() + static_cast<u64>(step.slot - source_.n_shared) * lanes;
-    for (int l = 0; l < lanes; ++l)
-      out[l] = sign * (step.offset + step.scale * values[lanes_mode() ? l : 0]);
+    for (int l = 0; l < lanes; ++l) out[l] = sign * (step.offset + step.scale * values[lanes_mode() ? l : 0]);
   } else {
     std::fill(out, out + lanes, sign * trig_[index].angle);
   }
@@ -283,9 +282,8 @@ void Unit<Real>::reverse(Real* psi, Real* lambda, double* gradients) {
       const Rotor<Real> r = rotor(i, true);
       const GateOp<Real>& op = compiled_.gates[at];
       const auto kernel = step.kind == Kind::Pair ? kernels_.pair_reverse : kernels_.diagonal_reverse;
-      executor_.over(items, [&](u64 begin, u64 end, u64 t) {
-        kernel(psi, lambda, op, r, begin, end, sums.data() + t * lanes);
-      });
+      executor_.over(
+          items, [&](u64 begin, u64 end, u64 t) { kernel(psi, lambda, op, r, begin, end, sums.data() + t * lanes); });
     }
     record(step, sums, tasks, gradients);
   }

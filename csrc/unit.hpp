@@ -58,7 +58,11 @@ class Unit {
 
   Unit(const Source& source, const Compiled<Real>& compiled, const KernelTable<Real>& kernels,
        const std::vector<Trig>& trig, const Executor& executor)
-      : source_(source), compiled_(compiled), kernels_(kernels), trig_(trig), executor_(executor) {}
+      : source_(source),
+        compiled_(compiled),
+        kernels_(kernels),
+        trig_(trig),
+        executor_(executor) {}
 
   std::size_t state_bytes() const { return compiled_.layout.groups * group * sizeof(Real); }
 

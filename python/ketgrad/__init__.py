@@ -22,7 +22,6 @@ from .model import Gradients, Jacobian, Model, compile
 from .pauli import Hermitian, I, PauliSum, Projector, X, Y, Z
 
 if TYPE_CHECKING:
-    from . import sklearn as sklearn
     from .persistence import load as load
 
 _LAZY = {"load": "persistence", "sklearn": None, "train": None, "gates": None}

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ArgumentTypeError, CircuitError, GateMatrixError, ParameterError, StateError, WireError
+from .errors import CircuitError, GateMatrixError, ParameterError, StateError, WireError
 from .expressions import Expression, finite
-from .gates import GATES, GateSpec, find
+from .gate_spec import GateSpec
+from .gates import GATES, find
 from .pauli import check_wires, check_word
 
 MAX_WIRES = 62  # 2^62 amplitudes still count in a signed 64-bit integer
@@ -111,7 +112,8 @@ class Circuit:
         """One named trainable parameter."""
         if not isinstance(name, str) or not name:
             raise ParameterError(f"a parameter's name is a non-empty string, got {name!r}")
-        return self._group("w", (), name)[()]  # type: ignore[no-any-return]
+        out: Expression = self._group("w", (), name).item()
+        return out
 
     def _free_name(self, stem: str) -> str:
         taken = {name for name, *_ in self.groups}
@@ -220,15 +222,7 @@ class Circuit:
         return self
 
     def _check_wires(self, wires: Any, what: str) -> tuple[int, ...]:
-        try:
-            items = list(wires)
-        except TypeError:
-            raise ArgumentTypeError(f"{what}: wires are a sequence of integers, got {wires!r}") from None
-        out = check_wires(items, what)
-        for w in out:
-            if w >= self.n_wires:
-                raise WireError(f"{what}: wire {w} is out of range for {self.n_wires} wires (allowed 0..{self.n_wires - 1})")
-        return out
+        return check_wires(wires, what, self.n_wires)
 
     @staticmethod
     def _check_control_values(controls: tuple[int, ...], values: Any, what: str) -> tuple[int, ...]:

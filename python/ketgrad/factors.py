@@ -127,7 +127,7 @@ def factor_matrix(factor: Factor, k: int, params: dict[str, float]) -> Matrix:
         theta = factor.angle.value(params)
         body = eye.copy()
         flip = int("".join("0" if a == "-" else "1" for a in factor.first), 2)
-        for i in np.flatnonzero(_select(factor.first, k)):
+        for i in np.flatnonzero(_select(factor.first, k)).tolist():
             sign = 1.0
             for position, letter in enumerate(factor.z):
                 if letter == "Z" and (i >> (k - 1 - position)) & 1:

@@ -6,7 +6,6 @@ Owns: the bound (machine, cgroup, address-space limit, `KETGRAD_MAX_MEMORY`) and
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from .errors import OutOfMemoryError
 
@@ -14,9 +13,14 @@ _SMALL = 16 << 20  # below this the look at the limits costs more than it can sa
 _RESERVE = 0.95  # of what is available; the rest is for the interpreter and the page cache
 
 
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
 def _read_number(path: str) -> int | None:
     try:
-        text = Path(path).read_text().strip()
+        text = _read(path).strip()
         return None if text == "max" else int(text)
     except (OSError, ValueError):
         return None
@@ -24,7 +28,7 @@ def _read_number(path: str) -> int | None:
 
 def _machine() -> int | None:
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in _read("/proc/meminfo").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
@@ -40,7 +44,7 @@ def _cgroup() -> int | None:
     left = []
     folders = ["/sys/fs/cgroup"]
     try:
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in _read("/proc/self/cgroup").splitlines():
             if line.startswith("0::"):
                 folders.append("/sys/fs/cgroup" + line[3:].rstrip("/"))
     except OSError:
@@ -66,7 +70,7 @@ def _rlimit() -> int | None:
         return None
     pages = 0
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(_read("/proc/self/statm").split()[0])
     except (OSError, ValueError):
         pass
     return int(soft - pages * os.sysconf("SC_PAGE_SIZE"))

@@ -9,22 +9,19 @@ inputs) results have no batch axis.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .backends import Backend, Plan, get_backend
 from .circuit import Circuit
-from .errors import ArgumentError, ArgumentTypeError, ParameterError, WireError, suggest
+from .engines import Engines
+from .errors import ArgumentError, ArgumentTypeError, ParameterError, suggest
 from .gradients import adjoint
-from .gradients.parameter_shift import ShiftedBatch
-from .lowering import Lowered, lower, wire_bit, with_free_angles
+from .lowering import lower, wire_bit
 from .pauli import PauliSum, check_wires
 from .simulator import (
-    Estimator,
     Seed,
     bits_of,
     check_shots,
@@ -58,46 +55,6 @@ class Jacobian(NamedTuple):
     inputs_variance: Array | None = None
 
 
-class _Engines:
-    """What is built on first use and not pickled: backend, plans, estimators."""
-
-    def __init__(self, lowered: Lowered, dtype: np.dtype[Any], backend: str | None) -> None:
-        self.backend: Backend = get_backend(backend)
-        self.dtype = dtype
-        self.plan: Plan = self.backend.prepare(lowered.program, dtype)
-        self._lowered = lowered
-        self._lock = threading.Lock()
-        self._made: dict[str, Any] = {}
-
-    def _once(self, key: str, make: Callable[[], Any]) -> Any:
-        with self._lock:
-            if key not in self._made:
-                self._made[key] = make()
-            return self._made[key]
-
-    @property
-    def estimator(self) -> Estimator:
-        return self._once("estimator", lambda: Estimator(self.backend, self._lowered, self.dtype))  # type: ignore[no-any-return]
-
-    @property
-    def shifts(self) -> ShiftedBatch:
-        return self._once("shifts", lambda: ShiftedBatch(self._lowered.program))  # type: ignore[no-any-return]
-
-    @property
-    def free_plan(self) -> Plan:
-        return self._once(  # type: ignore[no-any-return]
-            "free", lambda: self.backend.prepare(with_free_angles(self._lowered.program)[0], self.dtype)
-        )
-
-    @property
-    def free_estimator(self) -> Estimator:
-        def make() -> Estimator:
-            free = Lowered(with_free_angles(self._lowered.program)[0], self._lowered.stage, self._lowered.readout)
-            return Estimator(self.backend, free, self.dtype)
-
-        return self._once("free estimator", make)  # type: ignore[no-any-return]
-
-
 class Model:
     """A compiled circuit. Thread-safe, picklable, deep-copyable; made by `compile`.
 
@@ -120,7 +77,7 @@ class Model:
         self._backend_name = backend
         self._lowered = lower(circuit, self.observables)
         self._n_weights, self._n_inputs = circuit.n_weights, circuit.n_inputs
-        self._engines: _Engines | None = _Engines(self._lowered, wanted, backend)
+        self._engines: Engines | None = Engines(self._lowered, wanted, backend)
         self._squares: Model | None = None
         self.saved_weights: Array | None = None  # what `save` was given, after `kg.load`
 
@@ -315,9 +272,9 @@ class Model:
 
     # inside
 
-    def _ready(self) -> _Engines:
+    def _ready(self) -> Engines:
         if self._engines is None:
-            self._engines = _Engines(self._lowered, self.dtype, self._backend_name)
+            self._engines = Engines(self._lowered, self.dtype, self._backend_name)
         return self._engines
 
     def _arguments(self, weights: Any, inputs: Any) -> tuple[Array, Array, bool]:
@@ -379,16 +336,7 @@ class Model:
 
     def _wires(self, wires: Sequence[int] | None) -> tuple[int, ...]:
         n = self.circuit.n_wires
-        if wires is None:
-            return tuple(range(n))
-        try:
-            where = check_wires(wires, "wires")
-        except TypeError:
-            raise ArgumentTypeError(f"wires are a sequence of integers, got {wires!r}") from None
-        for w in where:
-            if w >= n:
-                raise WireError(f"wires: wire {w} is out of range for {n} wires (allowed 0..{n - 1})")
-        return where
+        return tuple(range(n)) if wires is None else check_wires(wires, "wires", n)
 
     def _bits(self, wires: Sequence[int] | None) -> tuple[int, ...]:
         return tuple(wire_bit(w, self.circuit.n_wires) for w in self._wires(wires))

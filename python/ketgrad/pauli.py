@@ -65,18 +65,25 @@ def check_word(word: Any, length: int | None = None) -> str:
     return word
 
 
-def check_wires(wires: Iterable[Any], what: str) -> tuple[int, ...]:
-    """`wires` as distinct non-negative ints.
+def check_wires(wires: Any, what: str, n_wires: int | None = None) -> tuple[int, ...]:
+    """`wires` as distinct ints from 0, and below `n_wires` when given.
 
     Raises:
-        WireError: not integers, negative, or repeated.
+        WireError: not integers, negative, out of range, or repeated.
+        ArgumentTypeError: not a sequence.
     """
+    try:
+        items = list(wires)
+    except TypeError:
+        raise ArgumentTypeError(f"{what}: wires are a sequence of integers, got {wires!r}") from None
     out = []
-    for w in wires:
+    for w in items:
         if isinstance(w, (bool, np.bool_)) or not isinstance(w, (int, np.integer)):
             raise WireError(f"{what}: wires are integers, got {w!r}")
         if w < 0:
             raise WireError(f"{what}: wires start at 0, got {int(w)}")
+        if n_wires is not None and w >= n_wires:
+            raise WireError(f"{what}: wire {int(w)} is out of range for {n_wires} wires (allowed 0..{n_wires - 1})")
         out.append(int(w))
     if len(set(out)) != len(out):
         raise WireError(f"{what}: wires must be distinct, got {tuple(out)}")
@@ -176,10 +183,14 @@ class PauliSum:
 
     def __sub__(self, other: Any) -> PauliSum:
         other = _as_sum(other)
-        return NotImplemented if other is NotImplemented else self + (-other)
+        if other is NotImplemented:
+            return NotImplemented
+        out: PauliSum = self + (-other)
+        return out
 
     def __rsub__(self, other: Any) -> PauliSum:
-        return (-self) + other
+        out: PauliSum = (-self) + other
+        return out
 
     def __mul__(self, factor: Any) -> PauliSum:
         if not isinstance(factor, (int, float, np.integer, np.floating)):

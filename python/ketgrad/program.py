@@ -60,7 +60,9 @@ POOL_WORDS = {Opcode.PREPARE: 2, Opcode.DIAG: 2, Opcode.EXP_DIAG: 1}  # float64 
 
 def pool_words(opcode: int, k: int) -> int:
     """How many float64 of the pool an instruction reads."""
-    return 2 * 4**k if opcode == Opcode.DENSE else POOL_WORDS.get(Opcode(opcode), 0) * 2**k
+    if opcode == Opcode.DENSE:
+        return 2 << (2 * int(k))
+    return POOL_WORDS.get(Opcode(opcode), 0) << int(k)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from .lowering import Lowered, measured_in_basis, term_masks, wire_bit
 from .pauli import qubit_wise_groups
 
 Array = npt.NDArray[np.float64]
-Seed = int | np.random.Generator | None
+Seed: TypeAlias = "int | np.random.Generator | None"  # a string: numpy.random is imported on first use
 
 CHUNK_BYTES = 64 << 20  # states of a batch held at once when they are only passed through
 TABLE_BITS = 12  # up to here outcomes are tallied over all 2^n basis states

@@ -62,10 +62,10 @@ class Settings:
     """
 
     qubits: int = 8
-    layers: int = 3
-    epochs: int = 40
+    layers: int = 4
+    epochs: int = 50
     batch: int = 32
-    lr: float = 0.02
+    lr: float = 0.01
     decay: float = 0.3
     noise: float = 0.5
     seed: int = 0
@@ -139,6 +139,7 @@ def fit(
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    about: dict[str, Any] | None = None,
 ) -> Result:
     """Train a hybrid classifier.
 
@@ -150,6 +151,7 @@ def fit(
         resume: go on from `checkpoint` when it exists.
         progress: called after every step.
         stop: asked after every step; when true, a checkpoint is written and `Stopped` raised.
+        about: JSON values kept in the checkpoint beside the settings; `saved` gives them back.
 
     Raises:
         DataError: the data cannot be trained on.
@@ -160,6 +162,7 @@ def fit(
     if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
         raise ArgumentError(f"checkpoint_every is a number of epochs from 1, got {checkpoint_every!r}")
     trainer = _Trainer(*_checked(features, labels), chosen, test)
+    trainer.about = dict(about or {})
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None:
         sweep(path.parent)
@@ -218,6 +221,7 @@ class _Trainer:
         self.step_times: list[float] = []
         self.times = {"test": 0.0, "checkpoint": 0.0}
         self.notes: list[str] = []
+        self.about: dict[str, Any] = {}
         self._data = fingerprint(x, y)
 
     # the loop
@@ -316,6 +320,7 @@ class _Trainer:
             "config": config,
             "config_crc32": _config_hash(config),
             "engine": _engine(self.settings.backend),
+            "about": self.about,
             "rng": self.rng.bit_generator.state,
             "epoch": self.epoch,
             "position": self.position,
@@ -379,15 +384,15 @@ class _Trainer:
 
 def _engine(backend: str | None) -> str:
     info = backend_info(backend)
-    return f"{info['backend']} {info.get('isa', '')}".strip()
+    return f"{info['backend']} {info.get('instruction_set', '')}".strip()
 
 
 def _config_hash(config: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(config, sort_keys=True).encode())
 
 
-def saved_settings(path: str | os.PathLike[str]) -> Settings:
-    """The settings a checkpoint was written with.
+def saved(path: str | os.PathLike[str]) -> tuple[Settings, dict[str, Any]]:
+    """The settings a checkpoint was written with, and what `fit` was told `about` it.
 
     Raises:
         CheckpointError: missing, damaged, or not a checkpoint.
@@ -395,6 +400,6 @@ def saved_settings(path: str | os.PathLike[str]) -> Settings:
     _, header, _ = read_archive(path, KIND)
     try:
         names = {f.name for f in dataclasses.fields(Settings)}
-        return Settings(**{k: v for k, v in header["config"].items() if k in names})
+        return Settings(**{k: v for k, v in header["config"].items() if k in names}), dict(header["about"])
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} does not hold a valid checkpoint: {error!r}; delete it and start anew") from error

@@ -10,8 +10,7 @@ order, so results have the same bits for any number of threads.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from ..memory import available_bytes
 from ..program import Opcode, Program
 from . import numba_kernels as kernels
+from . import numba_measure as measure
 from .contract import Array, Backend, Plan, States
 from .numba_threads import check, run
 
@@ -30,83 +30,72 @@ CHUNK = 1 << 17  # amplitude visits of one range of a large state
 BLOCK_AMPLITUDES = 1 << 14  # a block of samples stays in the cache
 BLOCK_SAMPLES = 32
 MAX_BRAS = 4  # cotangent sets swept together
-TAPE_BYTES = 256 << 20
+SPARE_BYTES = 256 << 20  # what a call may keep or use beyond the states it cannot do without
 
 Table = npt.NDArray[np.int64]
-Step = tuple[int, int, int, int]  # rows first..last-1; of a single row the free indices lo..hi-1, all where hi is 0
+Span = tuple[int, int]
+Step = tuple[int, int, int]  # rows first..last-1; a single row of more than the budget in ranges of `size`, else 0
 
 
-def _highest(x: int) -> int:
-    return 1 << (x.bit_length() - 1) if x else 0
+def _column(table: npt.NDArray[np.void], name: str) -> npt.NDArray[np.int64]:
+    return table[name].astype(np.int64)
 
 
-def _decode(program: Program) -> tuple[Table, Array]:
-    """The table of instructions and (m, 2) scale and offset."""
-    table = np.zeros((len(program.instructions), kernels.COLUMNS), dtype=np.int64)
-    for p, row in enumerate(program.instructions):
-        op, k = int(row["opcode"]), int(row["k"])
-        x, z = int(row["x_mask"]), int(row["z_mask"])
-        fixed, value = int(row["ctrl_mask"]), int(row["ctrl_value"])
-        if op == Opcode.SWAP:
-            x = 1 << int(row["t0"]) | 1 << int(row["t1"])
-            fixed, value = fixed | x, value | 1 << int(row["t0"])
-        elif op == Opcode.DENSE:
-            fixed |= x
-        elif op in (Opcode.PAULI, Opcode.PAULI_ROT):
-            fixed |= _highest(x)
-        count = 1 << (program.n_bits - fixed.bit_count())
-        turns = (x & z).bit_count() % 4
-        table[p] = op, x, z, fixed, value, count, int(row["slot"]), int(row["payload"]), k, turns
-    reals = np.stack([program.instructions["scale"], program.instructions["offset"]], axis=1)
-    return table, np.ascontiguousarray(reals, dtype=np.float64)
-
-
-def _decode_terms(program: Program) -> Table:
-    table = np.zeros((len(program.terms), kernels.COLUMNS), dtype=np.int64)
-    for r, row in enumerate(program.terms):
-        x, z, mask, value = (int(row[name]) for name in ("x_mask", "z_mask", "ctrl_mask", "ctrl_value"))
-        fixed = mask | _highest(x)
-        count = 1 << (program.n_bits - fixed.bit_count())
-        table[r] = 0, x, z, fixed, value, count, -1, mask, 0, (x & z).bit_count() % 4
+def _rows(n_bits: int, **columns: Any) -> Table:
+    """The table of numba_kernels; columns not given are 0, and the count follows from `fixed`."""
+    names = ("op", "x", "z", "fixed", "value", "count", "slot", "payload", "k", "turns")
+    columns["count"] = np.int64(1) << (n_bits - np.bitwise_count(columns["fixed"]).astype(np.int64))
+    columns["turns"] = np.bitwise_count(columns["x"] & columns["z"]) % 4
+    table = np.zeros((len(columns["x"]), len(names)), dtype=np.int64)
+    for name, values in columns.items():
+        table[:, names.index(name)] = values
     return table
 
 
-def _cost(row: npt.NDArray[np.int64]) -> int:
-    """Amplitude visits of one free index, roughly."""
-    op, k = int(row[kernels.OP]), int(row[kernels.K])
-    if op == Opcode.DENSE and k > 1:
-        return 1 << 2 * k
-    if op in (Opcode.DIAG, Opcode.EXP_DIAG):
-        return 8
-    return 2 if row[kernels.X] else 1
+def _decode(program: Program) -> Table:
+    rows = program.instructions
+    op, x, z = (_column(rows, name) for name in ("opcode", "x_mask", "z_mask"))
+    fixed, value = _column(rows, "ctrl_mask"), _column(rows, "ctrl_value")
+    swaps, first = op == Opcode.SWAP, np.int64(1) << _column(rows, "t0")
+    x = np.where(swaps, first | np.int64(1) << _column(rows, "t1"), x)
+    value = np.where(swaps, value | first, value)  # the pair 01, 10
+    fixed = np.where(swaps | (op == Opcode.DENSE), fixed | x, fixed)
+    fixed = np.where((op == Opcode.PAULI) | (op == Opcode.PAULI_ROT), fixed | (x & -x), fixed)
+    slot, payload, k = (_column(rows, name) for name in ("slot", "payload", "k"))
+    return _rows(program.n_bits, op=op, x=x, z=z, fixed=fixed, value=value, slot=slot, payload=payload, k=k)
+
+
+def _decode_terms(program: Program) -> Table:
+    x, z, mask, value = (_column(program.terms, name) for name in ("x_mask", "z_mask", "ctrl_mask", "ctrl_value"))
+    return _rows(program.n_bits, x=x, z=z, fixed=mask | (x & -x), value=value, payload=mask)
 
 
 def _steps(table: Table, budget: int) -> list[Step]:
-    """Consecutive rows of at most `budget` amplitude visits together, or ranges of one row."""
+    """Consecutive rows of at most `budget` amplitude visits together; ranges where one row has more."""
+    op, x, k = table[:, kernels.OP], table[:, kernels.X], table[:, kernels.K]
+    each = np.where(x != 0, 2, 1)  # visits of one free index, roughly
+    each = np.where((op == Opcode.DIAG) | (op == Opcode.EXP_DIAG), 8, each)
+    each = np.where((op == Opcode.DENSE) & (k > 1), np.int64(1) << 2 * k, each)
+    sizes = np.maximum(1, budget // each)
     steps: list[Step] = []
     first = spent = 0
-    for p, row in enumerate(table):
-        each, count = _cost(row), int(row[kernels.COUNT])
-        if spent + each * count > budget and p > first:
-            steps.append((first, p, 0, 0))
+    for p, (cost, size, count) in enumerate(
+        zip(each.tolist(), sizes.tolist(), table[:, kernels.COUNT].tolist(), strict=True)
+    ):
+        if spent + cost * count > budget and p > first:
+            steps.append((first, p, 0))
             first, spent = p, 0
-        if each * count > budget:
-            size = max(1, budget // each)
-            steps += [(p, p + 1, lo, min(count, lo + size)) for lo in range(0, count, size)]
+        if size < count:
+            steps.append((p, p + 1, size))
             first = p + 1
         else:
-            spent += each * count
+            spent += cost * count
     if first < len(table):
-        steps.append((first, len(table), 0, 0))
+        steps.append((first, len(table), 0))
     return steps
 
 
-def _by_row(steps: Sequence[Step]) -> list[list[Step]]:
-    """Steps grouped so that those of one group may run at the same time."""
-    return [list(group) for _, group in itertools.groupby(steps, key=lambda step: step[:2])]
-
-
-def _spans(count: int, size: int) -> list[tuple[int, int]]:
+def _spans(count: int, size: int) -> list[Span]:
     return [(lo, min(count, lo + size)) for lo in range(0, count, size)]
 
 
@@ -116,7 +105,8 @@ class NumbaPlan(Plan):
     def __init__(self, program: Program, dtype: np.dtype[Any], backend: NumbaBackend) -> None:
         super().__init__(program, dtype)
         self._backend = backend
-        self._table, self._reals = _decode(program)
+        self._table = _decode(program)
+        self._reals = np.stack([program.instructions["scale"], program.instructions["offset"]], axis=1).astype(float)
         self._terms = _decode_terms(program)
         self._pool = program.pool.copy()  # writable: one compiled signature
         self._size = 1 << program.n_bits
@@ -126,85 +116,103 @@ class NumbaPlan(Plan):
         self._steps = _steps(self._table, budget)
         self._term_steps = _steps(self._terms, budget)
         self._seed_size = max(1, budget // max(1, len(self._terms)))
-        where = program.parametrised
+        where = program.parametrised  # what comes before the first of these needs no way back
         self._first = int(where[0]) if len(where) else len(self._table)
         self._reverse = [
-            (first + self._first, last + self._first, lo, hi)
-            for first, last, lo, hi in reversed(_steps(self._table[self._first :], budget))
+            (first + self._first, last + self._first, size)
+            for first, last, size in reversed(_steps(self._table[self._first :], budget))
         ]
 
     # one block of samples; `threads` share the ranges of a large state
 
-    def _each(self, groups: Sequence[Sequence[Any]], call: Callable[[Any], None], threads: int) -> None:
-        for group in groups:
-            if threads > 1 and len(group) > 1:
-                run(lambda k, group=group: call(group[k]), len(group), threads)  # type: ignore[misc]
-            else:
-                for item in group:
-                    check()
-                    call(item)
+    def _each(self, count: int, call: Callable[[int], None], threads: int) -> None:
+        if threads > 1 and count > 1:
+            run(call, count, threads)
+        else:
+            for index in range(count):
+                check()
+                call(index)
+
+    def _ranges(self, table: Table, step: Step) -> list[Span]:
+        first, _, size = step
+        return _spans(int(table[first, kernels.COUNT]), size) if size else [(0, 0)]
 
     def _prepare_states(self, work: States, slots: Array, threads: int) -> None:
-        """work (s, N) becomes the final states."""
-        work[:] = 0
-        work[:, 0] = 1
+        """work (1, s, N) becomes the final states."""
+        fill = _spans(self._size, STEP // 4)
+
+        def clear(q: int) -> None:
+            work[0, :, fill[q][0] : fill[q][1]] = 0
+
+        self._each(len(fill), clear, threads)
+        work[0, :, 0] = 1
         n_shared = self.program.n_shared
+        for step in self._steps:
+            ranges = self._ranges(self._table, step)
 
-        def call(step: Step) -> None:
-            kernels.forward(work, self._table, self._reals, self._pool, slots, n_shared, *step)
+            def call(q: int, step: Step = step, ranges: list[Span] = ranges) -> None:
+                kernels.forward(work, self._table, self._reals, self._pool, slots, n_shared, *step[:2], *ranges[q])
 
-        self._each(_by_row(self._steps), call, threads)
+            self._each(len(ranges), call, threads)
 
     def _values(self, work: States, threads: int) -> Array:
-        """(s, R) from final states."""
-        steps = self._term_steps
-        parts = np.zeros((len(steps), len(work), len(self._terms)))
+        """(s, R) from final states (1, s, N)."""
+        out = np.zeros((work.shape[1], len(self._terms)))
+        for first, last, size in self._term_steps:
+            ranges = self._ranges(self._terms, (first, last, size))
+            parts = np.zeros((len(ranges), len(out), last - first))
 
-        def call(q: int) -> None:
-            kernels.values(work, self._terms, *steps[q], parts[q])
+            def call(q: int, rows: Span = (first, last), ranges: list[Span] = ranges, parts: Array = parts) -> None:
+                kernels.values(work, self._terms, *rows, *ranges[q], parts[q])
 
-        self._each([range(len(steps))], call, threads)
-        out = np.zeros((len(work), len(self._terms)))
-        for part, (first, last, _, _) in zip(parts, steps, strict=True):
-            out[:, first:last] += part[:, first:last]
+            self._each(len(ranges), call, threads)
+            for part in parts:
+                out[:, first:last] += part
         return out
 
     def _sweep(self, work: States, slots: Array, cotangents: Array, threads: int) -> Array:
         """(s, G, S + F) gradients; work[0] holds final states and is lost, cotangents are (G, s, R)."""
+        sets, samples = cotangents.shape[:2]
         spans = _spans(self._size, self._seed_size)
-        seeds = [(g, b, *span) for g in range(len(cotangents)) for b in range(work.shape[1]) for span in spans]
 
-        def plant(item: tuple[int, int, int, int]) -> None:
-            g, b, lo, hi = item
-            kernels.seed(work[0, b], work[1 + g, b], self._terms, cotangents[g, b], lo, hi)
+        def plant(q: int) -> None:
+            state, span = divmod(q, len(spans))
+            g, b = divmod(state, samples)
+            kernels.seed(work[0, b], work[1 + g, b], self._terms, cotangents[g, b], *spans[span])
 
-        self._each([seeds], plant, threads)
+        self._each(sets * samples * len(spans), plant, threads)
         n_shared = self.program.n_shared
-        out = np.zeros((work.shape[1], len(cotangents), slots.shape[1]))
-        for group in _by_row(self._reverse):
-            parts = np.zeros((len(group), *out.shape)) if len(group) > 1 else out[None]
+        out = np.zeros((samples, sets, slots.shape[1]))
+        for step in self._reverse:
+            ranges = self._ranges(self._table, step)
+            slot = int(self._table[step[0], kernels.SLOT])
+            base, parts = (max(0, slot), np.zeros((len(ranges), samples, sets, 1))) if step[2] else (0, out[None])
 
-            def call(q: int, group: list[Step] = group, parts: Array = parts) -> None:
+            def call(
+                q: int, step: Step = step, ranges: list[Span] = ranges, base: int = base, parts: Array = parts
+            ) -> None:
                 kernels.backward(
-                    work, self._table, self._reals, self._pool, slots, n_shared, *group[q], parts[q]
+                    work, self._table, self._reals, self._pool, slots, n_shared, *step[:2], *ranges[q], parts[q], base
                 )
 
-            self._each([range(len(group))], call, threads)
-            if len(group) > 1:
+            self._each(len(ranges), call, threads)
+            if step[2] and slot >= 0:
                 for part in parts:
-                    out += part
+                    out[:, :, slot] += part[:, :, 0]
         return out
 
     # blocks
 
-    def _blocks(self, per_sample: Array) -> list[tuple[int, int]]:
+    def _blocks(self, per_sample: Array) -> list[Span]:
         return _spans(len(per_sample), self._block)
 
     def _slots(self, shared: Array, rows: Array) -> Array:
-        """(s, S + F), fresh and writable."""
-        return np.concatenate([np.broadcast_to(shared, (len(rows), len(shared))), rows], axis=1)
+        """(s, S + F), fresh and C-contiguous: one compiled signature."""
+        out = np.empty((len(rows), len(shared) + rows.shape[1]))
+        out[:, : len(shared)], out[:, len(shared) :] = shared, rows
+        return out
 
-    def _run_blocks(self, blocks: Sequence[tuple[int, int]], task: Callable[[int, int, int], None]) -> None:
+    def _run_blocks(self, blocks: list[Span], task: Callable[[int, int, int], None]) -> None:
         """task(lo, hi, threads) for each block: blocks side by side where states are small, else one by one."""
         threads = self._backend.num_threads()
         if self._large:
@@ -219,7 +227,7 @@ class NumbaPlan(Plan):
         out = np.zeros((batch, len(self._terms)))
 
         def task(lo: int, hi: int, threads: int) -> None:
-            work = np.empty((hi - lo, self._size), self.dtype) if tape is None else tape[lo:hi]
+            work = (np.empty((hi - lo, self._size), self.dtype) if tape is None else tape[lo:hi])[None]
             self._prepare_states(work, self._slots(shared, per_sample[lo:hi]), threads)
             out[lo:hi] = self._values(work, threads)
 
@@ -227,16 +235,18 @@ class NumbaPlan(Plan):
         return out, tape
 
     def _new_tape(self, batch: int) -> States | None:
-        need = batch * self._size * self.dtype.itemsize
-        if need > TAPE_BYTES or (need > TAPE_BYTES // 16 and need > available_bytes() // 4):
-            return None
-        return np.empty((batch, self._size), self.dtype)
+        return np.empty((batch, self._size), self.dtype) if self._is_spare(batch) else None
+
+    def _is_spare(self, copies: int) -> bool:
+        """Whether there is room for states beyond those that every call needs."""
+        need = copies * self._size * self.dtype.itemsize
+        return need <= SPARE_BYTES and (need <= SPARE_BYTES // 16 or need <= available_bytes() // 4)
 
     def _states(self, shared: Array, per_sample: Array) -> States:
         out = np.empty((len(per_sample), self._size), self.dtype)
 
         def task(lo: int, hi: int, threads: int) -> None:
-            self._prepare_states(out[lo:hi], self._slots(shared, per_sample[lo:hi]), threads)
+            self._prepare_states(out[None, lo:hi], self._slots(shared, per_sample[lo:hi]), threads)
 
         self._run_blocks(self._blocks(per_sample), task)
         return out
@@ -254,7 +264,7 @@ class NumbaPlan(Plan):
             slots = self._slots(shared, per_sample[lo:hi])
             for first, last, work in self._groups(sets, hi - lo):
                 if tape is None:
-                    self._prepare_states(work[0], slots, threads)
+                    self._prepare_states(work[:1], slots, threads)
                 else:
                     work[0] = tape[lo:hi]
                 some = cotangents[first:last, lo:hi].copy()
@@ -271,7 +281,7 @@ class NumbaPlan(Plan):
 
     def _groups(self, sets: int, samples: int) -> Iterator[tuple[int, int, States]]:
         """Cotangent sets first..last-1 and room (1 + last - first, samples, N) for their sweep."""
-        size = 1 if self._large else MAX_BRAS
+        size = MAX_BRAS if not self._large or self._is_spare(MAX_BRAS) else 1
         for first, last in _spans(sets, size):
             yield first, last, np.empty((1 + last - first, samples, self._size), self.dtype)
 
@@ -301,26 +311,36 @@ class NumbaBackend(Backend):
     def _probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
         where = np.array(bits, dtype=np.int64)
         out = np.zeros((len(states), 1 << len(bits)))
-        spans = _spans(states.shape[1], STEP)
+        neighbours = len(bits) > 0 and (np.diff(where) == -1).all()
+        shift = bits[-1] if neighbours else -1
+        spans = _spans(states.shape[1], STEP // 8)
+        if out.shape == states.shape:  # no outcome has two amplitudes: spans of one state may run at the same time
+            tasks = [(b, [span]) for b in range(len(states)) for span in spans]
+        else:
+            tasks = [(b, spans) for b in range(len(states))]
 
-        def task(b: int) -> None:
-            for lo, hi in spans:
-                kernels.probabilities(states[b], where, lo, hi, out[b])
+        def task(q: int) -> None:
+            b, some = tasks[q]
+            for lo, hi in some:
+                check()
+                measure.probabilities(states[b], where, shift, lo, hi, out[b])
 
-        run(task, len(states), self._threads)
+        run(task, len(tasks), self._threads)
         return out
 
     def _sample(self, states: States, uniforms: Array) -> npt.NDArray[np.uint64]:
         out = np.empty(uniforms.shape, dtype=np.uint64)
-        blocks = max(1, states.shape[1] // kernels.SAMPLE_BLOCK)
+        blocks = max(1, states.shape[1] // measure.SAMPLE_BLOCK)
 
         def task(b: int) -> None:
             norms = np.zeros(blocks)
-            for lo, hi in _spans(blocks, STEP // kernels.SAMPLE_BLOCK):
-                kernels.block_norms(states[b], lo, hi, norms)
+            for lo, hi in _spans(blocks, STEP // measure.SAMPLE_BLOCK):
+                check()
+                measure.block_norms(states[b], lo, hi, norms)
             cumulative = np.cumsum(norms)
             for lo, hi in _spans(uniforms.shape[1], 1 << 14):
-                kernels.sample(states[b], cumulative, uniforms[b], lo, hi, out[b])
+                check()
+                measure.sample(states[b], cumulative, uniforms[b], lo, hi, out[b])
 
         run(task, len(states), self._threads)
         return out

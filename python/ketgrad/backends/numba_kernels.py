@@ -5,8 +5,8 @@ range [lo, hi) of "free" indices: those of the bits that an instruction does not
 
 A table row is (op, x, z, fixed, value, count, slot, payload, k, turns), int64; free index f stands for amplitude
 i = value | (the bits of f spread over the bits outside `fixed`), and `turns` is |x & z| mod 4. A term is a row whose
-payload is its ctrl_mask. Nearly all opcodes come
-down to two loops: `_signs` (a diagonal with two values) and `_pairs` (2x2 blocks on i and i ^ x).
+payload is its ctrl_mask. Nearly all opcodes come down to two loops: `_signs` (a diagonal with two values) and `_pairs`
+(2x2 blocks on i and i ^ x). States are work (g, s, N): g = 0 the kets of s samples, g > 0 bras.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ PAULI_ROT, PAIR_ROT, SWAP = int(Opcode.PAULI_ROT), int(Opcode.PAIR_ROT), int(Opc
 DIAG, EXP_DIAG, DENSE = int(Opcode.DIAG), int(Opcode.EXP_DIAG), int(Opcode.DENSE)
 
 OP, X, Z, FIXED, VALUE, COUNT, SLOT, PAYLOAD, K, TURNS = range(10)
-COLUMNS = 10
-SAMPLE_BLOCK = 256  # amplitudes whose probabilities are summed before the search
-
+_TURNS = (1.0 + 0.0j, 1.0j, -1.0 + 0.0j, -1.0j)
 
 # "contract" lets a * b + c round once; nothing that would reorder a sum
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
@@ -76,8 +74,17 @@ def _spread(index, mask):
 
 
 @_jit
-def _gather(i, mask):
-    """The bits of i at the positions where `mask` has a 1, packed, lowest first."""
+def _shift(mask):
+    """How far to shift when the bits of `mask` are neighbours, else -1."""
+    low = mask & -mask
+    return _popcount(low - 1) if _popcount(mask + low) <= 1 else -1
+
+
+@_jit
+def _gather(i, mask, shift):
+    """The bits of i at the positions where `mask` has a 1, packed, lowest first; shift is _shift(mask)."""
+    if shift >= 0:
+        return (i & mask) >> shift
     out = np.int64(0)
     rest = mask
     position = 0
@@ -97,19 +104,8 @@ def _start(f, fixed):
 
 
 @_jit
-def _turn(turns):
-    if turns == 0:
-        return 1.0 + 0.0j
-    if turns == 1:
-        return 1.0j
-    if turns == 2:
-        return -1.0 + 0.0j
-    return -1.0j
-
-
-@_jit
-def _coefficients(row, angle, pool, inverse, m):
-    """Fill m: the diagonal (for sign +1, -1) where x == 0, else the 2x2 block, row by row."""
+def _coefficients(row, angle, pool, way, m):
+    """Fill m: the diagonal (for sign +1, -1) where x == 0, else the 2x2 block, row by row; way is -1 to undo."""
     op, x = row[OP], row[X]
     c, s = np.cos(angle / 2), np.sin(angle / 2)
     if op == PHASE:
@@ -119,7 +115,7 @@ def _coefficients(row, angle, pool, inverse, m):
     elif op == PAULI_ROT and x == 0:
         m[0], m[1] = complex(c, -s), complex(c, s)
     elif op == PAULI or op == PAULI_ROT:
-        word = _turn(row[TURNS])
+        word = _TURNS[row[TURNS]]
         flip = 1.0 - 2.0 * (row[TURNS] & 1)
         if op == PAULI_ROT:
             word = word * complex(0.0, -s)
@@ -132,7 +128,7 @@ def _coefficients(row, angle, pool, inverse, m):
     elif op == DENSE and row[K] == 1:
         for e in range(4):
             m[e] = complex(pool[row[PAYLOAD] + 2 * e], pool[row[PAYLOAD] + 2 * e + 1])
-    if inverse:
+    if way < 0:
         keep = m[1]
         m[0], m[3] = np.conj(m[0]), np.conj(m[3])
         if x == 0:
@@ -174,27 +170,26 @@ def _pairs(state, x, z, fixed, value, m, lo, hi):
 
 
 @_jit
-def _diagonal(state, row, angle, pool, inverse, lo, hi):
-    """DIAG and EXP_DIAG."""
+def _diagonal(work, b, row, angle, pool, way, factor, lo, hi):
+    """DIAG and EXP_DIAG; each factor is computed once for all states of a sample."""
     z, fixed, value, payload = row[Z], row[FIXED], row[VALUE], row[PAYLOAD]
-    turn = -1.0 if inverse else 1.0
-    is_exponent = row[OP] == EXP_DIAG
-    factor = np.empty(1, state.dtype)
+    shift = _shift(z)
     walk = _start(lo, fixed)
     for _ in range(lo, hi):
         i = walk | value
-        entry = _gather(i, z)
-        if is_exponent:
-            theta = turn * angle * pool[payload + entry]
+        entry = _gather(i, z, shift)
+        if row[OP] == EXP_DIAG:
+            theta = way * angle * pool[payload + entry]
             factor[0] = complex(np.cos(theta), np.sin(theta))
         else:
-            factor[0] = complex(pool[payload + 2 * entry], turn * pool[payload + 2 * entry + 1])
-        state[i] *= factor[0]
+            factor[0] = complex(pool[payload + 2 * entry], way * pool[payload + 2 * entry + 1])
+        for g in range(work.shape[0]):
+            work[g, b, i] *= factor[0]
         walk = ((walk | fixed) + 1) & ~fixed
 
 
 @_jit
-def _dense(state, row, pool, inverse, lo, hi):
+def _dense(state, row, pool, way, lo, hi):
     x, fixed, value = row[X], row[FIXED], row[VALUE]
     size = np.int64(1) << row[K]
     matrix = pool[row[PAYLOAD] : row[PAYLOAD] + 2 * size * size].view(np.complex128)
@@ -207,8 +202,9 @@ def _dense(state, row, pool, inverse, lo, hi):
         i = walk | value
         for e in range(size):
             old[e] = state[i | where[e]]
-        if inverse:
-            new[:] = 0
+        if way < 0:
+            for e in range(size):
+                new[e] = 0
             for r in range(size):
                 for e in range(size):
                     new[e] += np.conj(matrix[r * size + e]) * old[r]
@@ -226,28 +222,32 @@ def _dense(state, row, pool, inverse, lo, hi):
 @_jit
 def _prepare(state, row, pool, lo, hi):
     x, payload = row[X], row[PAYLOAD]
+    shift = _shift(x)
     for i in range(lo, hi):
         if i & ~x:
             state[i] = 0
         else:
-            entry = _gather(i, x)
+            entry = _gather(i, x, shift)
             state[i] = complex(pool[payload + 2 * entry], pool[payload + 2 * entry + 1])
 
 
 @_jit
-def _apply(state, row, angle, pool, m, inverse, lo, hi):
-    """One instruction; m holds its coefficients in the dtype of the state."""
+def _apply(work, b, row, angle, pool, m, way, lo, hi):
+    """One instruction on all states of sample b; m holds its coefficients in their dtype."""
     op = row[OP]
-    if op == PREPARE:
-        _prepare(state, row, pool, lo, hi)
-    elif op == DIAG or op == EXP_DIAG:
-        _diagonal(state, row, angle, pool, inverse, lo, hi)
-    elif op == DENSE and row[K] > 1:
-        _dense(state, row, pool, inverse, lo, hi)
-    elif row[X] == 0:
-        _signs(state, row[Z], row[FIXED], row[VALUE], m, lo, hi)
-    else:
-        _pairs(state, row[X], row[Z], row[FIXED], row[VALUE], m, lo, hi)
+    if op == DIAG or op == EXP_DIAG:
+        _diagonal(work, b, row, angle, pool, way, m, lo, hi)
+        return
+    for g in range(work.shape[0]):
+        state = work[g, b]
+        if op == PREPARE:
+            _prepare(state, row, pool, lo, hi)
+        elif op == DENSE and row[K] > 1:
+            _dense(state, row, pool, way, lo, hi)
+        elif row[X] == 0:
+            _signs(state, row[Z], row[FIXED], row[VALUE], m, lo, hi)
+        else:
+            _pairs(state, row[X], row[Z], row[FIXED], row[VALUE], m, lo, hi)
 
 
 @_jit
@@ -257,17 +257,18 @@ def _angle(row, reals, slots):
 
 @_jit_kernel
 def forward(work, table, reals, pool, slots, n_shared, first, last, lo, hi):
-    """Apply rows first..last-1 to the states work (s, N); [lo, hi) is for a single row, all of it where hi is 0."""
+    """Apply rows first..last-1 to work (1, s, N); [lo, hi) is for a single row, all of it where hi is 0."""
     exact, m = np.zeros(4, np.complex128), np.zeros(4, work.dtype)
     for p in range(first, last):
         row = table[p]
         end = hi if hi else row[COUNT]
-        for b in range(work.shape[0]):
+        for b in range(work.shape[1]):
             angle = _angle(row, reals[p], slots[b])
             if b == 0 or row[SLOT] >= n_shared:
-                _coefficients(row, angle, pool, False, exact)
-                m[:] = exact
-            _apply(work[b], row, angle, pool, m, False, lo, end)
+                _coefficients(row, angle, pool, 1.0, exact)
+                for e in range(4):
+                    m[e] = exact[e]
+            _apply(work, b, row, angle, pool, m, 1.0, lo, end)
 
 
 @_jit
@@ -304,11 +305,11 @@ def _inner_pairs(bra, ket, x, z, fixed, value, down, up, lo, hi):
 @_jit
 def _inner_table(bra, ket, row, pool, lo, hi):
     """sum d[i] conj(bra_i) ket_i, float64."""
-    total = 0.0 + 0.0j
+    total, shift = 0.0 + 0.0j, _shift(row[Z])
     walk = _start(lo, row[FIXED])
     for _ in range(lo, hi):
         i = walk | row[VALUE]
-        d = pool[row[PAYLOAD] + _gather(i, row[Z])]
+        d = pool[row[PAYLOAD] + _gather(i, row[Z], shift)]
         total += d * (np.conj(np.complex128(bra[i])) * np.complex128(ket[i]))
         walk = ((walk | row[FIXED]) + 1) & ~row[FIXED]
     return total
@@ -319,7 +320,7 @@ def _inner_word(bra, ket, row, lo, hi):
     """<bra| word where the controls hold |ket>."""
     if row[X] == 0:
         return _inner_signs(bra, ket, row[Z], row[FIXED], row[VALUE], lo, hi)
-    word = _turn(row[TURNS])
+    word = _TURNS[row[TURNS]]
     flip = 1.0 - 2.0 * (row[TURNS] & 1)
     return _inner_pairs(bra, ket, row[X], row[Z], row[FIXED], row[VALUE], word, word * flip, lo, hi)
 
@@ -340,10 +341,10 @@ def _slope(bra, ket, row, pool, lo, hi):
 
 
 @_jit_kernel
-def backward(work, table, reals, pool, slots, n_shared, first, last, lo, hi, out):
+def backward(work, table, reals, pool, slots, n_shared, first, last, lo, hi, out, base):
     """Rows last-1..first in reverse: add slopes to out (s, G, slots), then undo the row on all of work (1+G, s, N).
 
-    work[0] are kets, work[1:] bras. Slopes of a range are those of its own amplitudes, so ranges are independent.
+    Slopes of a range are those of its own amplitudes, so ranges are independent. out starts at slot `base`.
     """
     exact, m = np.zeros(4, np.complex128), np.zeros(4, work.dtype)
     for p in range(last - 1, first - 1, -1):
@@ -352,34 +353,36 @@ def backward(work, table, reals, pool, slots, n_shared, first, last, lo, hi, out
         for b in range(work.shape[1]):
             angle = _angle(row, reals[p], slots[b])
             if b == 0 or row[SLOT] >= n_shared:
-                _coefficients(row, angle, pool, True, exact)
-                m[:] = exact
+                _coefficients(row, angle, pool, -1.0, exact)
+                for e in range(4):
+                    m[e] = exact[e]
             if row[SLOT] >= 0:
                 for g in range(1, work.shape[0]):
-                    out[b, g - 1, row[SLOT]] += reals[p, 0] * _slope(work[g, b], work[0, b], row, pool, lo, end)
-            for g in range(work.shape[0]):
-                _apply(work[g, b], row, angle, pool, m, True, lo, end)
+                    slope = _slope(work[g, b], work[0, b], row, pool, lo, end)
+                    out[b, g - 1, row[SLOT] - base] += reals[p, 0] * slope
+            _apply(work, b, row, angle, pool, m, -1.0, lo, end)
 
 
 @_jit_kernel
 def values(work, terms, first, last, lo, hi, out):
-    """out (s, R): expectation values of rows first..last-1 of `terms` in the states work (s, N)."""
+    """out (s, last - first): expectation values of rows first..last-1 of `terms` in work (1, s, N)."""
     for r in range(first, last):
         end = hi if hi else terms[r, COUNT]
-        for b in range(work.shape[0]):
-            out[b, r] = _inner_word(work[b], work[b], terms[r], lo, end).real
+        for b in range(work.shape[1]):
+            out[b, r - first] = _inner_word(work[0, b], work[0, b], terms[r], lo, end).real
 
 
 @_jit_kernel
 def seed(ket, bra, terms, weights, lo, hi):
     """bra[i] = sum_r weights[r] (term_r ket)[i] for i in [lo, hi)."""
     m = np.zeros(1, bra.dtype)
-    bra[lo:hi] = 0
+    for i in range(lo, hi):
+        bra[i] = 0
     for r in range(terms.shape[0]):
         if weights[r] == 0.0:
             continue
         x, z, mask, value = terms[r, X], terms[r, Z], terms[r, PAYLOAD], terms[r, VALUE]
-        m[0] = weights[r] * _turn(terms[r, TURNS])
+        m[0] = weights[r] * _TURNS[terms[r, TURNS]]
         factor = m[0]
         for i in range(lo, hi):
             if i & mask == value:
@@ -388,44 +391,3 @@ def seed(ket, bra, terms, weights, lo, hi):
                     bra[i] -= factor * ket[source]
                 else:
                     bra[i] += factor * ket[source]
-
-
-@_jit_kernel
-def probabilities(state, bits, lo, hi, out):
-    """Add |state[i]|^2 for i in [lo, hi) to the outcome of i on `bits`, the first bit the most significant."""
-    for i in range(lo, hi):
-        outcome = np.int64(0)
-        for q in range(bits.shape[0]):
-            outcome = (outcome << 1) | ((i >> bits[q]) & 1)
-        out[outcome] += np.float64(state[i].real) ** 2 + np.float64(state[i].imag) ** 2
-
-
-@_jit_kernel
-def block_norms(state, lo, hi, out):
-    """out[q] = sum of |state|^2 over block q of SAMPLE_BLOCK amplitudes, for blocks lo..hi-1."""
-    for q in range(lo, hi):
-        total = 0.0
-        for i in range(q * SAMPLE_BLOCK, min(state.shape[0], (q + 1) * SAMPLE_BLOCK)):
-            total += np.float64(state[i].real) ** 2 + np.float64(state[i].imag) ** 2
-        out[q] = total
-
-
-@_jit_kernel
-def sample(state, cumulative, uniforms, lo, hi, out):
-    """out[s] = the index at which the cumulative distribution passes uniforms[s]; cumulative (blocks) is inclusive."""
-    total = cumulative[-1]
-    for shot in range(lo, hi):
-        target = uniforms[shot] * total
-        q = min(np.searchsorted(cumulative, target, side="right"), cumulative.shape[0] - 1)
-        while q > 0 and cumulative[q] == cumulative[q - 1]:
-            q -= 1
-        running = cumulative[q - 1] if q > 0 else 0.0
-        chosen = -1
-        for i in range(q * SAMPLE_BLOCK, min(state.shape[0], (q + 1) * SAMPLE_BLOCK)):
-            p = np.float64(state[i].real) ** 2 + np.float64(state[i].imag) ** 2
-            if p > 0.0:
-                chosen = i
-                running += p
-                if running > target:
-                    break
-        out[shot] = chosen

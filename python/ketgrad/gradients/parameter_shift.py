@@ -76,7 +76,7 @@ class ShiftedBatch:
     def angles(self, shared: Array, per_sample: Array) -> Array:
         """(B, I) angles of the parametrised instructions."""
         slots = np.concatenate([np.broadcast_to(shared, (len(per_sample), len(shared))), per_sample], axis=1)
-        return self.offset + self.scale * slots[:, self.slot]
+        return np.asarray(self.offset + self.scale * slots[:, self.slot])
 
     def derivatives(self, base: Array, evaluate: Evaluate, outputs: int) -> tuple[Array, Array]:
         """d outputs / d angle (B, I, M) at base angles (B, I), and the variances of these estimates."""

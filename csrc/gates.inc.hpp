@@ -1,0 +1,416 @@
+// The gate kernels: pair, permutation, diagonal, 2x2 and 2^k x 2^k matrices, tables of phases; forward, and reverse
+// with the inner product that is the gradient.
+#pragma once
+
+#include <math.h>
+
+#include "lanes.inc.hpp"
+
+namespace ketgrad {
+namespace {
+
+// What is known of a pair gate's coefficients: nothing, no diagonal part, or only moved amplitudes.
+enum class Form { Full, OffDiagonal, Move };
+
+// diag * a + off * b, off imaginary or real.
+template <typename Real, bool kImaginary, Form kForm>
+inline __attribute__((always_inline)) Amplitude<Real> couple(const Half<Real>& diag, const Half<Real>& off,
+                                                             const Amplitude<Real>& a, const Amplitude<Real>& b) {
+  Amplitude<Real> out;
+  if constexpr (kForm == Form::Move) return b;
+  for (int k = 0; k < Lanes<Real>::count; ++k) {
+    const Reg<Real> d = diag.r[k], o = off.r[k];
+    const Reg<Real> re = kImaginary ? -(o * b.im.r[k]) : o * b.re.r[k];
+    const Reg<Real> im = kImaginary ? o * b.re.r[k] : o * b.im.r[k];
+    out.re.r[k] = kForm == Form::OffDiagonal ? re : d * a.re.r[k] + re;
+    out.im.r[k] = kForm == Form::OffDiagonal ? im : d * a.im.r[k] + im;
+  }
+  return out;
+}
+
+// Re(conj(l) * u * b), u = 1 or i, times the lane's unit.
+template <typename Real, bool kImaginary>
+inline __attribute__((always_inline)) void inner(Half<Real>& sum, const Half<Real>& unit, const Amplitude<Real>& l,
+                                                 const Amplitude<Real>& b) {
+  for (int k = 0; k < Lanes<Real>::count; ++k) {
+    const Reg<Real> v =
+        kImaginary ? l.im.r[k] * b.re.r[k] - l.re.r[k] * b.im.r[k] : l.re.r[k] * b.re.r[k] + l.im.r[k] * b.im.r[k];
+    sum.r[k] += unit.r[k] * v;
+  }
+}
+
+template <typename Real>
+inline Half<Real> zero_half() {
+  Half<Real> h;
+  for (int k = 0; k < Lanes<Real>::count; ++k) h.r[k] = Reg<Real>{};
+  return h;
+}
+
+template <typename Real>
+inline void flush(Half<Real>& sum, double* out) {
+  for (int k = 0; k < Lanes<Real>::count; ++k)
+    for (int l = 0; l < Lanes<Real>::width; ++l) out[k * Lanes<Real>::width + l] += static_cast<double>(sum.r[k][l]);
+  sum = zero_half<Real>();
+}
+
+inline constexpr int kFlush = 256;  // items summed in the state's precision before they join the fp64 sum
+
+// 1 - act + c act, and s unit with either sign.
+template <typename Real>
+struct Coefficients {
+  Half<Real> diag, off[2], unit[2];
+
+  Coefficients(const Real* act, const Real* unit_lanes, const Real* c, const Real* s) {
+    for (int k = 0; k < Lanes<Real>::count; ++k) {
+      const int at = k * Lanes<Real>::width;
+      const Reg<Real> one = Reg<Real>{} + Real(1);
+      const Reg<Real> a = load(act + at), u = load(unit_lanes + at);
+      diag.r[k] = (one - a) + a * load(c + at);
+      off[0].r[k] = u * load(s + at);
+      off[1].r[k] = -off[0].r[k];
+      unit[0].r[k] = u;
+      unit[1].r[k] = -u;
+    }
+  }
+};
+
+template <typename Real, bool kImaginary, bool kShuffle, bool kSigned, bool kSelf, Form kForm>
+void pair_loop(Real* psi, const GateOp<Real>& op, const Rotor<Real>& rotor, u64 begin, u64 end) {
+  const Coefficients<Real> ca(op.act_a, op.unit_a, rotor.c, rotor.s), cb(op.act_b, op.unit_b, rotor.c, rotor.s);
+  const LaneXor<Real> x(op.x_lo);
+  const Items items(op.index);
+  const u64 x_hi = op.x_hi, z_hi = op.z_hi;
+  items.each(begin, end, [&](u64 i) {
+    const int sign = kSigned ? parity(i & z_hi) : 0;
+    const Amplitude<Real> a = load_group(psi, i);
+    if constexpr (kSelf) {
+      store_group(psi, i, couple<Real, kImaginary, kForm>(ca.diag, ca.off[sign], a, partner<Real, kShuffle>(a, x)));
+    } else {
+      const u64 j = i ^ x_hi;
+      const Amplitude<Real> b = load_group(psi, j);
+      store_group(psi, i, couple<Real, kImaginary, kForm>(ca.diag, ca.off[sign], a, partner<Real, kShuffle>(b, x)));
+      store_group(psi, j, couple<Real, kImaginary, kForm>(cb.diag, cb.off[sign], b, partner<Real, kShuffle>(a, x)));
+    }
+  });
+}
+
+template <typename Real, bool kImaginary, bool kShuffle, bool kSigned, bool kSelf>
+void pair_reverse_loop(Real* psi, Real* lambda, const GateOp<Real>& op, const Rotor<Real>& rotor, u64 begin, u64 end,
+                       double* out) {
+  const Coefficients<Real> ca(op.act_a, op.unit_a, rotor.c, rotor.s), cb(op.act_b, op.unit_b, rotor.c, rotor.s);
+  const LaneXor<Real> x(op.x_lo);
+  const Items items(op.index);
+  const u64 x_hi = op.x_hi, z_hi = op.z_hi;
+  Half<Real> sum = zero_half<Real>();
+  for (u64 start = begin; start < end; start += kFlush) {
+    const u64 stop = start + kFlush < end ? start + kFlush : end;
+    items.each(start, stop, [&](u64 i) {
+      const int sign = kSigned ? parity(i & z_hi) : 0;
+      const Amplitude<Real> a = load_group(psi, i), la = load_group(lambda, i);
+      if constexpr (kSelf) {
+        const Amplitude<Real> pa = partner<Real, kShuffle>(a, x);
+        inner<Real, kImaginary>(sum, ca.unit[sign], la, pa);
+        store_group(psi, i, couple<Real, kImaginary, Form::Full>(ca.diag, ca.off[sign], a, pa));
+        store_group(lambda, i,
+                    couple<Real, kImaginary, Form::Full>(ca.diag, ca.off[sign], la, partner<Real, kShuffle>(la, x)));
+      } else {
+        const u64 j = i ^ x_hi;
+        const Amplitude<Real> b = load_group(psi, j), lb = load_group(lambda, j);
+        const Amplitude<Real> pa = partner<Real, kShuffle>(a, x), pb = partner<Real, kShuffle>(b, x);
+        inner<Real, kImaginary>(sum, ca.unit[sign], la, pb);
+        inner<Real, kImaginary>(sum, cb.unit[sign], lb, pa);
+        store_group(psi, i, couple<Real, kImaginary, Form::Full>(ca.diag, ca.off[sign], a, pb));
+        store_group(psi, j, couple<Real, kImaginary, Form::Full>(cb.diag, cb.off[sign], b, pa));
+        store_group(lambda, i,
+                    couple<Real, kImaginary, Form::Full>(ca.diag, ca.off[sign], la, partner<Real, kShuffle>(lb, x)));
+        store_group(lambda, j,
+                    couple<Real, kImaginary, Form::Full>(cb.diag, cb.off[sign], lb, partner<Real, kShuffle>(la, x)));
+      }
+    });
+    flush(sum, out);
+  }
+}
+
+// Calls `call` with the four structural flags of a pair gate as compile-time constants.
+template <typename Real, typename Call>
+inline void choose_pair(const GateOp<Real>& op, Call call) {
+  auto with = [&](auto imaginary, auto shuffle) {
+    const bool is_signed = op.z_hi != 0, self = op.x_hi == 0;
+    if (is_signed && self)
+      call(imaginary, shuffle, std::true_type{}, std::true_type{});
+    else if (is_signed)
+      call(imaginary, shuffle, std::true_type{}, std::false_type{});
+    else if (self)
+      call(imaginary, shuffle, std::false_type{}, std::true_type{});
+    else
+      call(imaginary, shuffle, std::false_type{}, std::false_type{});
+  };
+  if (op.imaginary) {
+    if (op.x_lo)
+      with(std::true_type{}, std::true_type{});
+    else
+      with(std::true_type{}, std::false_type{});
+  } else {
+    if (op.x_lo)
+      with(std::false_type{}, std::true_type{});
+    else
+      with(std::false_type{}, std::false_type{});
+  }
+}
+
+template <typename Real>
+void pair(Real* psi, const GateOp<Real>& op, const Rotor<Real>& rotor, u64 begin, u64 end) {
+  choose_pair(op, [&](auto imaginary, auto shuffle, auto is_signed, auto self) {
+    pair_loop<Real, imaginary.value, shuffle.value, is_signed.value, self.value, Form::Full>(psi, op, rotor, begin,
+                                                                                             end);
+  });
+}
+
+template <typename Real>
+void pair_reverse(Real* psi, Real* lambda, const GateOp<Real>& op, const Rotor<Real>& rotor, u64 begin, u64 end,
+                  double* sum) {
+  choose_pair(op, [&](auto imaginary, auto shuffle, auto is_signed, auto self) {
+    pair_reverse_loop<Real, imaginary.value, shuffle.value, is_signed.value, self.value>(psi, lambda, op, rotor, begin,
+                                                                                         end, sum);
+  });
+}
+
+// A pair gate with c = 0 and s = 1: with every lane active there is no product with the own amplitude, and with units
+// of 1 nothing to compute at all.
+template <typename Real>
+void permute(Real* psi, const GateOp<Real>& op, u64 begin, u64 end) {
+  Rotor<Real> rotor;
+  bool all = true, move = !op.imaginary && op.z_hi == 0;
+  for (int l = 0; l < kLanes<Real>; ++l) {
+    rotor.c[l] = 0;
+    rotor.s[l] = 1;
+    const bool self = op.x_hi == 0;  // then there is no b
+    all = all && op.act_a[l] == Real(1) && (self || op.act_b[l] == Real(1));
+    move = move && op.unit_a[l] == Real(1) && (self || op.unit_b[l] == Real(1));
+  }
+  if (!all) return pair(psi, op, rotor, begin, end);
+  if (move) {
+    if (op.x_hi == 0) return pair_loop<Real, false, true, false, true, Form::Move>(psi, op, rotor, begin, end);
+    if (op.x_lo) return pair_loop<Real, false, true, false, false, Form::Move>(psi, op, rotor, begin, end);
+    return pair_loop<Real, false, false, false, false, Form::Move>(psi, op, rotor, begin, end);
+  }
+  choose_pair(op, [&](auto imaginary, auto shuffle, auto is_signed, auto self) {
+    pair_loop<Real, imaginary.value, shuffle.value, is_signed.value, self.value, Form::OffDiagonal>(psi, op, rotor,
+                                                                                                    begin, end);
+  });
+}
+
+// (d + i o) * a
+template <typename Real>
+inline __attribute__((always_inline)) Amplitude<Real> turn(const Half<Real>& d, const Half<Real>& o,
+                                                           const Amplitude<Real>& a) {
+  Amplitude<Real> out;
+  for (int k = 0; k < Lanes<Real>::count; ++k) {
+    out.re.r[k] = d.r[k] * a.re.r[k] - o.r[k] * a.im.r[k];
+    out.im.r[k] = d.r[k] * a.im.r[k] + o.r[k] * a.re.r[k];
+  }
+  return out;
+}
+
+template <typename Real>
+void diagonal(Real* psi, const GateOp<Real>& op, const Rotor<Real>& rotor, u64 begin, u64 end) {
+  const Coefficients<Real> c(op.act_a, op.unit_a, rotor.c, rotor.s);
+  const Items items(op.index);
+  const u64 z_hi = op.z_hi;
+  items.each(begin, end,
+             [&](u64 i) { store_group(psi, i, turn(c.diag, c.off[z_hi ? parity(i & z_hi) : 0], load_group(psi, i))); });
+}
+
+template <typename Real>
+void diagonal_reverse(Real* psi, Real* lambda, const GateOp<Real>& op, const Rotor<Real>& rotor, u64 begin, u64 end,
+                      double* out) {
+  const Coefficients<Real> c(op.act_a, op.unit_a, rotor.c, rotor.s);
+  const Items items(op.index);
+  const u64 z_hi = op.z_hi;
+  Half<Real> sum = zero_half<Real>();
+  for (u64 start = begin; start < end; start += kFlush) {
+    const u64 stop = start + kFlush < end ? start + kFlush : end;
+    items.each(start, stop, [&](u64 i) {
+      const int sign = z_hi ? parity(i & z_hi) : 0;
+      const Amplitude<Real> a = load_group(psi, i), l = load_group(lambda, i);
+      inner<Real, true>(sum, c.unit[sign], l, a);
+      store_group(psi, i, turn(c.diag, c.off[sign], a));
+      store_group(lambda, i, turn(c.diag, c.off[sign], l));
+    });
+    flush(sum, out);
+  }
+}
+
+template <typename Real>
+struct Complex2 {
+  Half<Real> cr, ci, sr, si;
+  Complex2(const MixOp<Real>& op, int side)
+      : cr(load_half(op.c_re[side])),
+        ci(load_half(op.c_im[side])),
+        sr(load_half(op.s_re[side])),
+        si(load_half(op.s_im[side])) {}
+
+  template <bool kReal>
+  inline __attribute__((always_inline)) Amplitude<Real> times(const Amplitude<Real>& a,
+                                                              const Amplitude<Real>& b) const {
+    Amplitude<Real> out;
+    if constexpr (kReal) {
+      for (int k = 0; k < Lanes<Real>::count; ++k) {
+        out.re.r[k] = cr.r[k] * a.re.r[k] + sr.r[k] * b.re.r[k];
+        out.im.r[k] = cr.r[k] * a.im.r[k] + sr.r[k] * b.im.r[k];
+      }
+      return out;
+    }
+    for (int k = 0; k < Lanes<Real>::count; ++k) {
+      out.re.r[k] = cr.r[k] * a.re.r[k] - ci.r[k] * a.im.r[k] + sr.r[k] * b.re.r[k] - si.r[k] * b.im.r[k];
+      out.im.r[k] = cr.r[k] * a.im.r[k] + ci.r[k] * a.re.r[k] + sr.r[k] * b.im.r[k] + si.r[k] * b.re.r[k];
+    }
+    return out;
+  }
+};
+
+template <typename Real, bool kShuffle, bool kReal, bool kSelf>
+void mix_loop(Real* psi, const MixOp<Real>& op, u64 begin, u64 end) {
+  const Complex2<Real> ma(op, 0), mb(op, 1);
+  const LaneXor<Real> x(op.x_lo);
+  const Items items(op.index);
+  const u64 x_hi = op.x_hi;
+  items.each(begin, end, [&](u64 i) {
+    const Amplitude<Real> a = load_group(psi, i);
+    if constexpr (kSelf) {
+      store_group(psi, i, ma.template times<kReal>(a, partner<Real, kShuffle>(a, x)));
+    } else {
+      const Amplitude<Real> b = load_group(psi, i ^ x_hi);
+      store_group(psi, i, ma.template times<kReal>(a, b));
+      store_group(psi, i ^ x_hi, mb.template times<kReal>(b, a));
+    }
+  });
+}
+
+template <typename Real>
+void mix(Real* psi, const MixOp<Real>& op, u64 begin, u64 end) {
+  if (op.x_lo && op.real)
+    mix_loop<Real, true, true, true>(psi, op, begin, end);
+  else if (op.x_lo)
+    mix_loop<Real, true, false, true>(psi, op, begin, end);
+  else if (op.real)
+    mix_loop<Real, false, true, false>(psi, op, begin, end);
+  else
+    mix_loop<Real, false, false, false>(psi, op, begin, end);
+}
+
+// sum += coefficient * shuffled(a)
+template <typename Real>
+inline __attribute__((always_inline)) void add_scaled(Amplitude<Real>& sum, const Half<Real>& re, const Half<Real>& im,
+                                                      const Amplitude<Real>& a) {
+  for (int k = 0; k < Lanes<Real>::count; ++k) {
+    sum.re.r[k] += re.r[k] * a.re.r[k] - im.r[k] * a.im.r[k];
+    sum.im.r[k] += re.r[k] * a.im.r[k] + im.r[k] * a.re.r[k];
+  }
+}
+
+template <typename Real>
+inline __attribute__((always_inline)) Half<Real> broadcast(Real value) {
+  Half<Real> h;
+  for (int k = 0; k < Lanes<Real>::count; ++k) h.r[k] = Reg<Real>{} + value;
+  return h;
+}
+
+template <typename Real>
+void dense(Real* psi, const DenseOp<Real>& op, Real* scratch, u64 begin, u64 end) {
+  constexpr int group = 2 * kLanes<Real>;
+  const Items items(op.index);
+  const int n_in = op.n_hi * op.n_lo;
+  items.each(begin, end, [&](u64 i) {
+    for (int c = 0; c < op.n_hi; ++c) {
+      const Amplitude<Real> a = load_group(psi, i | op.offsets[c]);
+      for (int p = 0; p < op.n_lo; ++p) {
+        if (op.lane_xors[p])
+          store_group(scratch, static_cast<u64>(c * op.n_lo + p),
+                      partner<Real, true>(a, LaneXor<Real>(op.lane_xors[p])));
+        else
+          store_group(scratch, static_cast<u64>(c * op.n_lo + p), a);
+      }
+    }
+    const Real* m = op.coefficients;
+    for (int r = 0; r < op.n_hi; ++r) {
+      Amplitude<Real> sum{zero_half<Real>(), zero_half<Real>()};
+      for (int c = 0; c < n_in; ++c) {
+        const Amplitude<Real> a = load_group(scratch, static_cast<u64>(c));
+        if (op.per_lane) {
+          add_scaled(sum, load_half(m), load_half(m + kLanes<Real>), a);
+          m += group;
+        } else {
+          add_scaled(sum, broadcast(m[0]), broadcast(m[1]), a);
+          m += 2;
+        }
+      }
+      store_group(psi, i | op.offsets[r], sum);
+    }
+  });
+}
+
+// The bits of `value` under `mask`, packed.
+inline u64 extract(u64 value, u64 mask) {
+  const u64 shifted = mask >> __builtin_ctzll(mask);
+  if ((shifted & (shifted + 1)) == 0) return (value & mask) >> __builtin_ctzll(mask);
+  u64 out = 0;
+  for (int b = 0; mask; ++b, mask &= mask - 1) out |= static_cast<u64>((value & mask & -mask) != 0) << b;
+  return out;
+}
+
+// cos, sin (or the entries) and, when wanted, -d for every lane of group i; lanes outside the controls are (1, 0, 0).
+template <typename Real>
+void table_lanes(const TableOp<Real>& op, const double* angles, u64 i, Half<Real>& re, Half<Real>& im,
+                 Half<Real>& weight) {
+  Real r[kLanes<Real>], s[kLanes<Real>], w[kLanes<Real>];
+  const int distinct = 1 << op.lane_bits;
+  for (int l = 0; l < kLanes<Real>; ++l) {
+    const u64 full = (i << op.lane_bits) | static_cast<u64>(l & (distinct - 1));
+    r[l] = 1;
+    s[l] = w[l] = 0;
+    if ((full & op.ctrl_mask) != op.ctrl_value) continue;
+    const u64 x = extract(full, op.mask);
+    if (!op.exponential) {
+      r[l] = static_cast<Real>(op.table[2 * x]);
+      s[l] = static_cast<Real>(op.table[2 * x + 1]) * static_cast<Real>(angles[0]);
+      continue;
+    }
+    const double d = op.table[x], angle = angles[l] * d;
+    r[l] = static_cast<Real>(::cos(angle));
+    s[l] = static_cast<Real>(::sin(angle));
+    w[l] = static_cast<Real>(d);
+  }
+  re = load_half(r);
+  im = load_half(s);
+  weight = load_half(w);
+}
+
+template <typename Real>
+void table(Real* psi, const TableOp<Real>& op, const double* angles, u64 begin, u64 end) {
+  Half<Real> re, im, weight;
+  for (u64 i = begin; i < end; ++i) {
+    table_lanes(op, angles, i, re, im, weight);
+    store_group(psi, i, turn(re, im, load_group(psi, i)));
+  }
+}
+
+template <typename Real>
+void table_reverse(Real* psi, Real* lambda, const TableOp<Real>& op, const double* angles, u64 begin, u64 end,
+                   double* out) {
+  Half<Real> re, im, weight, sum = zero_half<Real>();
+  for (u64 start = begin; start < end; start += kFlush) {
+    const u64 stop = start + kFlush < end ? start + kFlush : end;
+    for (u64 i = start; i < stop; ++i) {
+      table_lanes(op, angles, i, re, im, weight);
+      const Amplitude<Real> a = load_group(psi, i), l = load_group(lambda, i);
+      inner<Real, true>(sum, weight, l, a);
+      store_group(psi, i, turn(re, im, a));
+      store_group(lambda, i, turn(re, im, l));
+    }
+    flush(sum, out);
+  }
+}
+
+}  // namespace
+}  // namespace ketgrad

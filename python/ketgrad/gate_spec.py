@@ -1,0 +1,147 @@
+"""`GateSpec`: one row of the gate table, and everything that follows from its body.
+
+Owns: what a row states and what is derived from it (matrix, generator, spectrum, flags). May not know: which gates
+there are, wires of a circuit, bits, opcodes, backends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import CircuitError
+from .factors import Dense, Factor, Matrix, factor_generator, factor_matrix
+
+
+@dataclass(frozen=True)
+class GateSpec:
+    """One row of the table: the minimum of independent facts about a gate.
+
+    `wires` counts controls and targets; None marks a variadic gate, whose `body` is a function of the actual
+    number of targets and the gate's extra argument. `extra` names that argument (a Pauli word, a matrix, ...), which
+    comes before the wires.
+    """
+
+    name: str
+    doc: str
+    wires: int | None
+    params: tuple[str, ...] = ()
+    controls: int = 0
+    body: tuple[Factor, ...] | Callable[[int, Any], tuple[Factor, ...]] | None = ()
+    aliases: tuple[str, ...] = ()
+    qasm: str | None = None
+    pennylane: str | None = None
+    extra: str | None = None
+    _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.wires is None:
+            return
+        targets = self.wires - self.controls
+        used = set()
+        for factor in self.factors():
+            for pattern in (getattr(factor, "word", ""), factor.on, getattr(factor, "first", "")):
+                if isinstance(pattern, str) and pattern and len(pattern) != targets:
+                    raise CircuitError(f"gate table, {self.name}: {pattern!r} does not span {targets} targets")
+            if isinstance(factor, Dense):
+                m = factor.matrix
+                if m.shape != (2**targets, 2**targets) or not np.allclose(m @ m.conj().T, np.eye(2**targets)):
+                    raise CircuitError(f"gate table, {self.name}: the literal is not a unitary on {targets} wires")
+            angle = getattr(factor, "angle", None)
+            if angle is not None and angle.param is not None:
+                used.add(angle.param)
+        if used != set(self.params):
+            raise CircuitError(f"gate table, {self.name}: declared {self.params}, the body uses {sorted(used)}")
+
+    def factors(self, targets: int | None = None, extra: Any = None) -> tuple[Factor, ...]:
+        """The body for this many targets."""
+        if callable(self.body):
+            assert targets is not None
+            return self.body(targets, extra)
+        return self.body or ()
+
+    def matrix(self, *params: float, wires: int | None = None, extra: Any = None) -> Matrix:
+        """The gate's unitary, controls first, shape (2^k, 2^k).
+
+        Args:
+            params: angles in radians, in the order of `params`.
+            wires: number of wires, for variadic gates only.
+            extra: the Pauli word, matrix or vector of a variadic gate.
+        """
+        k = self.wires if self.wires is not None else wires
+        if k is None:
+            raise CircuitError(f"{self.name}: give wires=, the gate acts on any number of them")
+        if len(params) != len(self.params):
+            raise CircuitError(f"{self.name} takes {len(self.params)} parameters {self.params}, got {len(params)}")
+        targets = 1 if self.wires is None and self.controls else k - self.controls
+        controls = k - targets
+        values = dict(zip(self.params, params, strict=True))
+        out = np.eye(2**targets, dtype=complex)
+        for factor in self.factors(targets, extra):
+            out = factor_matrix(factor, targets, values) @ out
+        full = np.eye(2**k, dtype=complex)
+        full[2**k - 2**targets :, 2**k - 2**targets :] = out
+        return full if controls else out
+
+    def derivative(self, param: str, *params: float) -> Matrix:
+        """dU/dparam, exact, from the factors (fixed-wire gates)."""
+        assert self.wires is not None
+        k = self.wires - self.controls
+        values = dict(zip(self.params, params, strict=True))
+        matrices = [factor_matrix(f, k, values) for f in self.factors()]
+        total = np.zeros((2**k, 2**k), dtype=complex)
+        for position, factor in enumerate(self.factors()):
+            angle = getattr(factor, "angle", None)
+            if angle is None or angle.param != param:
+                continue
+            out = np.eye(2**k, dtype=complex)
+            for q, m in enumerate(matrices):
+                out = m @ out
+                if q == position:
+                    out = -1j * angle.scale * factor_generator(factor, k) @ out
+            total += out
+        full = np.zeros((2**self.wires, 2**self.wires), dtype=complex)
+        full[-(2**k) :, -(2**k) :] = total
+        return full
+
+    def generator(self, param: str) -> Matrix:
+        """Hermitian G with dU/dparam = -i U G at generic angles; its spectrum does not depend on them."""
+        key = f"generator {param}"
+        if key not in self._cache:
+            angles = [0.3 + 0.7 * i for i in range(len(self.params))]
+            self._cache[key] = 1j * self.matrix(*angles).conj().T @ self.derivative(param, *angles)
+        return np.asarray(self._cache[key])
+
+    def spectrum(self, param: str) -> npt.NDArray[np.float64]:
+        """Distinct eigenvalues of the generator, ascending."""
+        return np.unique(np.round(np.linalg.eigvalsh(self.generator(param)), 9))
+
+    def frequencies(self, param: str) -> tuple[float, ...]:
+        """Positive differences of the spectrum: what an expectation value contains as a function of `param`."""
+        values = self.spectrum(param)
+        gaps = np.unique(np.round(np.abs(values[:, None] - values[None, :]), 9))
+        return tuple(float(g) for g in gaps if g > 1e-6)
+
+    @cached_property
+    def _sample(self) -> Matrix:
+        return self.matrix(*[0.3 + 0.7 * i for i in range(len(self.params))])
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether the matrix is diagonal for every angle."""
+        return bool(np.allclose(self._sample, np.diag(np.diag(self._sample))))
+
+    @property
+    def is_permutation(self) -> bool:
+        """Whether every row has one entry of modulus 1."""
+        return bool(np.allclose(np.abs(self._sample).max(axis=0), 1.0))
+
+    @property
+    def is_self_inverse(self) -> bool:
+        """Whether U U = 1 for every angle."""
+        return bool(np.allclose(self._sample @ self._sample, np.eye(len(self._sample))))
