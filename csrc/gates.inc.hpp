@@ -82,14 +82,14 @@ void pair_loop(Real* psi, const GateOp<Real>& op, const Rotor<Real>& rotor, u64 
   const u64 x_hi = op.x_hi, z_hi = op.z_hi;
   items.each(begin, end, [&](u64 i) {
     const int sign = kSigned ? parity(i & z_hi) : 0;
-    const Amplitude<Real> a = load_group(psi, i);
+    const Amplitude<Real> a = load_group(psi, i), pa = partner<Real, kShuffle>(psi, i, a, x);
     if constexpr (kSelf) {
-      store_group(psi, i, couple<Real, kImaginary, kForm>(ca.diag, ca.off[sign], a, partner<Real, kShuffle>(a, x)));
+      store_group(psi, i, couple<Real, kImaginary, kForm>(ca.diag, ca.off[sign], a, pa));
     } else {
       const u64 j = i ^ x_hi;
-      const Amplitude<Real> b = load_group(psi, j);
-      store_group(psi, i, couple<Real, kImaginary, kForm>(ca.diag, ca.off[sign], a, partner<Real, kShuffle>(b, x)));
-      store_group(psi, j, couple<Real, kImaginary, kForm>(cb.diag, cb.off[sign], b, partner<Real, kShuffle>(a, x)));
+      const Amplitude<Real> b = load_group(psi, j), pb = partner<Real, kShuffle>(psi, j, b, x);
+      store_group(psi, i, couple<Real, kImaginary, kForm>(ca.diag, ca.off[sign], a, pb));
+      store_group(psi, j, couple<Real, kImaginary, kForm>(cb.diag, cb.off[sign], b, pa));
     }
   });
 }
@@ -107,24 +107,23 @@ void pair_reverse_loop(Real* psi, Real* lambda, const GateOp<Real>& op, const Ro
     items.each(start, stop, [&](u64 i) {
       const int sign = kSigned ? parity(i & z_hi) : 0;
       const Amplitude<Real> a = load_group(psi, i), la = load_group(lambda, i);
+      const Amplitude<Real> pa = partner<Real, kShuffle>(psi, i, a, x);
+      const Amplitude<Real> pla = partner<Real, kShuffle>(lambda, i, la, x);
       if constexpr (kSelf) {
-        const Amplitude<Real> pa = partner<Real, kShuffle>(a, x);
         inner<Real, kImaginary>(sum, ca.unit[sign], la, pa);
         store_group(psi, i, couple<Real, kImaginary, Form::Full>(ca.diag, ca.off[sign], a, pa));
-        store_group(lambda, i,
-                    couple<Real, kImaginary, Form::Full>(ca.diag, ca.off[sign], la, partner<Real, kShuffle>(la, x)));
+        store_group(lambda, i, couple<Real, kImaginary, Form::Full>(ca.diag, ca.off[sign], la, pla));
       } else {
         const u64 j = i ^ x_hi;
         const Amplitude<Real> b = load_group(psi, j), lb = load_group(lambda, j);
-        const Amplitude<Real> pa = partner<Real, kShuffle>(a, x), pb = partner<Real, kShuffle>(b, x);
+        const Amplitude<Real> pb = partner<Real, kShuffle>(psi, j, b, x);
+        const Amplitude<Real> plb = partner<Real, kShuffle>(lambda, j, lb, x);
         inner<Real, kImaginary>(sum, ca.unit[sign], la, pb);
         inner<Real, kImaginary>(sum, cb.unit[sign], lb, pa);
         store_group(psi, i, couple<Real, kImaginary, Form::Full>(ca.diag, ca.off[sign], a, pb));
         store_group(psi, j, couple<Real, kImaginary, Form::Full>(cb.diag, cb.off[sign], b, pa));
-        store_group(lambda, i,
-                    couple<Real, kImaginary, Form::Full>(ca.diag, ca.off[sign], la, partner<Real, kShuffle>(lb, x)));
-        store_group(lambda, j,
-                    couple<Real, kImaginary, Form::Full>(cb.diag, cb.off[sign], lb, partner<Real, kShuffle>(la, x)));
+        store_group(lambda, i, couple<Real, kImaginary, Form::Full>(ca.diag, ca.off[sign], la, plb));
+        store_group(lambda, j, couple<Real, kImaginary, Form::Full>(cb.diag, cb.off[sign], lb, pla));
       }
     });
     flush(sum, out);
@@ -278,7 +277,7 @@ void mix_loop(Real* psi, const MixOp<Real>& op, u64 begin, u64 end) {
   items.each(begin, end, [&](u64 i) {
     const Amplitude<Real> a = load_group(psi, i);
     if constexpr (kSelf) {
-      store_group(psi, i, ma.template times<kReal>(a, partner<Real, kShuffle>(a, x)));
+      store_group(psi, i, ma.template times<kReal>(a, partner<Real, kShuffle>(psi, i, a, x)));
     } else {
       const Amplitude<Real> b = load_group(psi, i ^ x_hi);
       store_group(psi, i, ma.template times<kReal>(a, b));
@@ -323,13 +322,14 @@ void dense(Real* psi, const DenseOp<Real>& op, Real* scratch, u64 begin, u64 end
   const int n_in = op.n_hi * op.n_lo;
   items.each(begin, end, [&](u64 i) {
     for (int c = 0; c < op.n_hi; ++c) {
-      const Amplitude<Real> a = load_group(psi, i | op.offsets[c]);
+      const u64 from = i | op.offsets[c];
+      const Amplitude<Real> a = load_group(psi, from);
       for (int p = 0; p < op.n_lo; ++p) {
+        const u64 to = static_cast<u64>(c) * static_cast<u64>(op.n_lo) + static_cast<u64>(p);
         if (op.lane_xors[p])
-          store_group(scratch, static_cast<u64>(c * op.n_lo + p),
-                      partner<Real, true>(a, LaneXor<Real>(op.lane_xors[p])));
+          store_group(scratch, to, partner<Real, true>(psi, from, a, LaneXor<Real>(op.lane_xors[p])));
         else
-          store_group(scratch, static_cast<u64>(c * op.n_lo + p), a);
+          store_group(scratch, to, a);
       }
     }
     const Real* m = op.coefficients;

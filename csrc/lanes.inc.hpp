@@ -53,27 +53,33 @@ inline __attribute__((always_inline)) void store_half(Real* p, const Half<Real>&
   for (int k = 0; k < Lanes<Real>::count; ++k) store(p + k * Lanes<Real>::width, h.r[k]);
 }
 
-// Lane permutation l -> l ^ x, the high bits of x choosing the register.
+// Lane permutation l -> l ^ x of a half group in memory: the high bits of x choose the register to load, the low bits
+// permute it. One shuffle of bytes (16-byte registers) or of 32-bit words (wider ones), whatever the lanes are.
 template <typename Real>
 struct LaneXor {
-  typedef std::conditional_t<sizeof(Real) == 4, std::int32_t, std::int64_t> Int;
-  typedef Int Index __attribute__((vector_size(KETGRAD_VECTOR_BYTES)));
-  Index index;
+  typedef std::conditional_t<KETGRAD_VECTOR_BYTES == 16, std::int8_t, std::int32_t> Unit;
+  typedef Unit Units __attribute__((vector_size(KETGRAD_VECTOR_BYTES)));
+  static constexpr int per_lane = static_cast<int>(sizeof(Real) / sizeof(Unit));
+  Units index;
   int register_xor;
 
   explicit LaneXor(int x) {
-    for (int l = 0; l < Lanes<Real>::width; ++l) index[l] = l ^ (x & (Lanes<Real>::width - 1));
+    for (int u = 0; u < KETGRAD_VECTOR_BYTES / static_cast<int>(sizeof(Unit)); ++u)
+      index[u] = static_cast<Unit>((u / per_lane ^ (x & (Lanes<Real>::width - 1))) * per_lane + u % per_lane);
     register_xor = x / Lanes<Real>::width;
   }
 
-  inline __attribute__((always_inline)) Half<Real> operator()(const Half<Real>& h) const {
+  inline __attribute__((always_inline)) Half<Real> load_from(const Real* p) const {
     Half<Real> out;
     for (int k = 0; k < Lanes<Real>::count; ++k) {
-      const Reg<Real> v = h.r[k ^ register_xor];
+      const Reg<Real> v = load(p + (k ^ register_xor) * Lanes<Real>::width);
 #if defined(__clang__)
-      for (int l = 0; l < Lanes<Real>::width; ++l) out.r[k][l] = v[index[l]];
+      Units units, moved;
+      std::memcpy(&units, &v, sizeof v);
+      for (int u = 0; u < KETGRAD_VECTOR_BYTES / static_cast<int>(sizeof(Unit)); ++u) moved[u] = units[index[u]];
+      std::memcpy(&out.r[k], &moved, sizeof v);
 #else
-      out.r[k] = __builtin_shuffle(v, index);
+      out.r[k] = (Reg<Real>)__builtin_shuffle((Units)v, index);
 #endif
     }
     return out;
@@ -129,12 +135,16 @@ inline __attribute__((always_inline)) void store_group(Real* psi, u64 i, const A
   store_half(p + kLanes<Real>, a.im);
 }
 
+// Group i with its lanes permuted; `plain` is the group as loaded. Call before the group is stored.
 template <typename Real, bool kShuffle>
-inline __attribute__((always_inline)) Amplitude<Real> partner(const Amplitude<Real>& a, const LaneXor<Real>& x) {
-  if constexpr (kShuffle)
-    return {x(a.re), x(a.im)};
-  else
-    return a;
+inline __attribute__((always_inline)) Amplitude<Real> partner(const Real* psi, u64 i, const Amplitude<Real>& plain,
+                                                              const LaneXor<Real>& x) {
+  if constexpr (kShuffle) {
+    const Real* p = psi + i * (2 * kLanes<Real>);
+    return {x.load_from(p), x.load_from(p + kLanes<Real>)};
+  } else {
+    return plain;
+  }
 }
 
 }  // namespace

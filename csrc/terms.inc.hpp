@@ -28,7 +28,7 @@ void transform(Real* block, int count, int stride) {
 template <typename Real>
 inline Amplitude<Real> flipped(const Real* psi, const TermGroup<Real>& terms, const LaneXor<Real>& x, u64 i) {
   const Amplitude<Real> b = load_group(psi, i ^ terms.x_hi);
-  return terms.x_lo ? partner<Real, true>(b, x) : b;
+  return terms.x_lo ? partner<Real, true>(psi, i ^ terms.x_hi, b, x) : b;
 }
 
 template <typename Real>

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import _core
+import ketgrad._core as _core  # `from .. import _core` would not name the missing module
+
 from ..program import Program
 from .contract import Array, Backend, Plan, States
 

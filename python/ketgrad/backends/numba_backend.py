@@ -25,7 +25,7 @@ from .contract import Array, Backend, Plan, States
 from .numba_threads import check, run
 
 LARGE_BITS = 18  # from here on the threads share one state
-STEP = 1 << 21  # amplitude visits of one native call, about 5 ms
+STEP = 1 << 20  # amplitude visits of one native call, some ms; a sweep of several bras makes ten times as many
 CHUNK = 1 << 17  # amplitude visits of one range of a large state
 BLOCK_AMPLITUDES = 1 << 14  # a block of samples stays in the cache
 BLOCK_SAMPLES = 32

@@ -139,11 +139,10 @@ def _coefficients(row, angle, pool, way, m):
 
 @_jit
 def _signs(state, z, fixed, value, m, lo, hi):
-    plus, minus = m[0], m[1]
     walk = _start(lo, fixed)
     for _ in range(lo, hi):
         i = walk | value
-        state[i] *= minus if _popcount(i & z) & 1 else plus
+        state[i] *= m[_popcount(i & z) & 1]
         walk = ((walk | fixed) + 1) & ~fixed
 
 
