@@ -70,7 +70,7 @@ format: $(TEST)/.lint ## rewrite Python and C++ in the house style
 	$(if $(CPP),$(TEST)/bin/clang-format -i $(CPP))
 
 bench: $(TEST)/.installed ## the benchmarks: answers first, then rates beside their limits and peers
-	@for file in bench/bench_*.py; do echo "== $$file"; $(TEST)/bin/python $$file $(ARGS) || exit 1; done
+	$(TEST)/bin/python bench/run.py $(ARGS)
 
 clean: ## remove environments, builds and caches
 	rm -rf $(DEMO) $(TEST) $(NUMBA) build dist wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

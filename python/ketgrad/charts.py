@@ -47,7 +47,8 @@ def curves(
     def py(value: float) -> float:
         return height - bottom - (height - top - bottom) * (value - low) / (high - low)
 
-    out = [_open(width, height, title), f'<text x="{left}" y="16" fill="{INK}" font-weight="600">{escape(title)}</text>']
+    out = [_open(width, height, title)]
+    out.append(f'<text x="{left}" y="16" fill="{INK}" font-weight="600">{escape(title)}</text>')
     for m in marks:
         label = f"{100 * m:g}%" if percent else f"{m:g}"
         out.append(f'<path d="M{left} {py(m):.1f}H{width - right}" stroke="{GRID}"/>')
@@ -91,10 +92,11 @@ def confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> str:
     out = [_open(width, height, "Confusion matrix")]
     out.append(f'<text x="{left + n * cell / 2:.0f}" y="14" fill="{MUTED}" text-anchor="middle">predicted</text>')
     middle = top + n * cell / 2
-    out.append(f'<text transform="translate(12 {middle:.0f}) rotate(-90)" fill="{MUTED}" text-anchor="middle">true</text>')
+    turn = f'transform="translate(12 {middle:.0f}) rotate(-90)"'
+    out.append(f'<text {turn} fill="{MUTED}" text-anchor="middle">true</text>')
     for k, name in enumerate(names):
         x, y = left + (k + 0.5) * cell, top + (k + 0.5) * cell
-        turn = f'transform="translate({x:.0f} {top - 6:.0f}) rotate(-45)"' if slanted else f'x="{x:.0f}" y="{top - 6:.0f}"'
+        turn = f'transform="translate({x:.0f} {top - 6:.0f}){" rotate(-45)" if slanted else ""}"'
         out.append(f'<text {turn} fill="{INK}" text-anchor="{"start" if slanted else "middle"}">{escape(name)}</text>')
         out.append(f'<text x="{left - 6:.0f}" y="{y + 4:.0f}" fill="{INK}" text-anchor="end">{escape(name)}</text>')
     for r in range(n):
@@ -107,7 +109,8 @@ def _cell(x: float, y: float, size: float, count: int, share: float, right: bool
     color = "#4f46e5" if right else "#dc2626"
     # a square root, so that one error in forty can be seen
     fill = f'fill="{color}" fill-opacity="{math.sqrt(share):.2f}"' if count else 'fill="#f9fafb"'
-    box = f'<rect x="{x + 0.75:.2f}" y="{y + 0.75:.2f}" width="{size - 1.5:.2f}" height="{size - 1.5:.2f}" rx="3" {fill}/>'
+    side = f"{size - 1.5:.2f}"
+    box = f'<rect x="{x + 0.75:.2f}" y="{y + 0.75:.2f}" width="{side}" height="{side}" rx="3" {fill}/>'
     if not count:
         return box
     ink = "#fff" if share > 0.3 else INK

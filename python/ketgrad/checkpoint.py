@@ -74,9 +74,11 @@ def _cannot_write(target: Path, error: OSError) -> CheckpointError:
     kept = "; the previous file is unchanged" if target.exists() else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return CheckpointError(
-            f"cannot write {target}: no space is left for it ({error.strerror}){kept}. Free some space or write elsewhere"
+            f"cannot write {target}: no space is left for it ({error.strerror}){kept}. "
+            "Free some space or write elsewhere"
         )
-    return CheckpointError(f"cannot write {target}: {error.strerror or error}{kept}. Check that the folder can be written")
+    reason = error.strerror or error
+    return CheckpointError(f"cannot write {target}: {reason}{kept}. Check that the folder exists and can be written")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -257,5 +259,6 @@ def _starts_like_ours(target: Path) -> bool:
 
 def _damaged(target: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{target} is truncated or damaged ({error or type(error).__name__}); delete it and start anew, or restore a copy"
+        f"{target} is truncated or damaged ({error or type(error).__name__}); "
+        "delete it and start anew, or restore a copy"
     )

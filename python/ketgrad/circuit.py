@@ -18,9 +18,8 @@ from .errors import CircuitError, GateMatrixError, ParameterError, StateError, W
 from .expressions import Expression, finite
 from .gate_spec import GateSpec
 from .gates import GATES, find
-from .pauli import check_wires, check_word
+from .pauli import MAX_WIRES, check_wires, check_word
 
-MAX_WIRES = 62  # 2^62 amplitudes still count in a signed 64-bit integer
 MAX_UNITARY_WIRES = 12  # a 4096 x 4096 matrix, 256 MiB
 _OWNERS = itertools.count(1)
 
@@ -158,16 +157,18 @@ class Circuit:
             GateMatrixError: a matrix of the wrong shape or not unitary.
         """
         spec = name if isinstance(name, GateSpec) else find(name)
+        own = self._check_wires(wires, spec.name)
+        if not hasattr(params, "__len__"):
+            raise ArgumentTypeError(f"{spec.name}: params are a sequence of angles, got {params!r}")
         if len(params) != len(spec.params):
             raise CircuitError(
                 f"{spec.name} takes {len(spec.params)} parameter{'s' * (len(spec.params) != 1)} "
                 f"{spec.params}, got {len(params)}"
             )
-        if spec.wires is not None and len(wires) != spec.wires:
-            raise CircuitError(f"{spec.name} acts on {spec.wires} wire{'s' * (spec.wires != 1)}, got {len(wires)}")
-        if spec.wires is None and not wires:
+        if spec.wires is not None and len(own) != spec.wires:
+            raise CircuitError(f"{spec.name} acts on {spec.wires} wire{'s' * (spec.wires != 1)}, got {len(own)}")
+        if spec.wires is None and not own:
             raise CircuitError(f"{spec.name} acts on at least one wire, got none")
-        own = self._check_wires(wires, spec.name)
         control = self._check_wires((controls,) if isinstance(controls, (int, np.integer)) else controls, spec.name)
         if set(own) & set(control):
             raise WireError(f"{spec.name}: wires and controls must be distinct, got {own} and controls {control}")
@@ -204,7 +205,10 @@ class Circuit:
     def basis_state(self, bits: str | Sequence[int], wires: Sequence[int] | None = None) -> Circuit:
         """Flip the wires whose bit is 1; from the start state this prepares |bits>."""
         where = self._check_wires(range(self.n_wires) if wires is None else wires, "basis_state")
-        values = [str(b) for b in bits]
+        try:
+            values = [str(b) for b in itertools.islice(bits, MAX_WIRES + 1)]
+        except TypeError:
+            raise ArgumentTypeError(f"basis_state: bits are a string or a sequence, got {bits!r}") from None
         if len(values) != len(where) or any(v not in ("0", "1") for v in values):
             raise StateError(f"basis_state: {len(where)} wires need as many bits 0 or 1, got {bits!r}")
         for wire, value in zip(where, values, strict=True):
@@ -214,6 +218,8 @@ class Circuit:
 
     def extend(self, other: Circuit) -> Circuit:
         """Append all gates of a circuit without parameters of its own, on the same wires."""
+        if not isinstance(other, Circuit):
+            raise ArgumentTypeError(f"extend: expected a Circuit, got {type(other).__name__}")
         if other.n_wires > self.n_wires:
             raise WireError(f"extend: the other circuit has {other.n_wires} wires, this one {self.n_wires}")
         if other.initial is not None or other.n_weights or other.n_inputs:
@@ -228,7 +234,10 @@ class Circuit:
     def _check_control_values(controls: tuple[int, ...], values: Any, what: str) -> tuple[int, ...]:
         if values is None:
             return (1,) * len(controls)
-        out = (values,) if isinstance(values, (int, np.integer)) else tuple(values)
+        try:
+            out = (values,) if isinstance(values, (int, np.integer)) else tuple(itertools.islice(values, MAX_WIRES + 1))
+        except TypeError:
+            raise ArgumentTypeError(f"{what}: control values are 0 or 1, got {values!r}") from None
         if len(out) != len(controls) or any(v not in (0, 1) for v in out):
             raise CircuitError(f"{what}: {len(controls)} controls need as many control values 0 or 1, got {values!r}")
         return tuple(int(v) for v in out)

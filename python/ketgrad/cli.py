@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +82,19 @@ def _add_train(p: argparse.ArgumentParser) -> None:
         p.add_argument(f"--{name}", type=kind, metavar=name.upper(), help=f"{text} (default {getattr(default, name)})")
     p.add_argument("--backend", choices=("native", "numba"), help="default: the best one here")
     p.add_argument("--dtype", choices=("complex64", "complex128"), help=f"default {default.dtype}")
-    p.add_argument("--gradient", choices=("adjoint", "parameter-shift"), help="default: adjoint, with shots parameter-shift")
+    p.add_argument(
+        "--gradient", choices=("adjoint", "parameter-shift"), help="default: adjoint, or parameter-shift with shots"
+    )
     p.add_argument("--shots", type=int, help="measurements of each setting (default: exact)")
     p.add_argument("--seeds", type=int, metavar="N", help="train with N seeds and report the median (default 1)")
-    p.add_argument("--out", default=DEFAULT_OUT, metavar="DIR", help="folder of model, report and checkpoints (default %(default)s)")
+    p.add_argument(
+        "--out", default=DEFAULT_OUT, metavar="DIR", help="for model, report, checkpoints (default %(default)s)"
+    )
     p.add_argument("--checkpoint-every", type=int, default=1, metavar="EPOCHS", help="default %(default)s")
     p.add_argument("--resume", action="store_true", help="go on from the checkpoints in DIR, with their settings")
     p.add_argument("--no-classical", action="store_true", help="do not train the classical models beside it")
     p.add_argument("--quiet", action="store_true", help="print errors and the result only")
     p.set_defaults(run=_train)
-
-
-_SETTINGS = ("qubits", "layers", "epochs", "batch", "lr", "decay", "noise", "seed", "backend", "dtype", "gradient", "shots")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -104,7 +105,8 @@ def _train(args: argparse.Namespace) -> int:
     out = Path(args.out)
     first = job.checkpoint_path(out, 0, 0)
     base, about = saved(first) if args.resume and first.exists() else (Settings(), {})
-    settings = replace(base, **{k: getattr(args, k) for k in _SETTINGS if getattr(args, k) is not None})
+    given = {f.name: getattr(args, f.name) for f in fields(Settings)}
+    settings = replace(base, **{name: value for name, value in given.items() if value is not None})
     source = args.data or about.get("data") or "digits"
     target = args.target if args.target or args.data else about.get("target")
     seeds = args.seeds if args.seeds is not None else about.get("seeds", 1)
@@ -170,13 +172,16 @@ def _predict(args: argparse.Namespace) -> int:
     names = network.about.get("feature_names") or []
     if len(names) != network.n_features:
         raise CheckpointError(f"{path} does not know the names of its features; train it with `ketgrad train`")
+    labels: list[Any] | None
     if args.file in data.BUNDLED:
         dataset = data.load(args.file)
         if list(dataset.feature_names) != names:
-            raise DataError(f"the model was trained on {network.about.get('data')!r}, which has other features than {args.file!r}")
-        features, labels = dataset.features, dataset.labels
+            trained = network.about.get("data")
+            raise DataError(f"the model was trained on {trained!r}, which has other features than {args.file!r}")
+        features, labels = dataset.features, list(dataset.labels)
     else:
-        features, labels = data.read_features(args.file, names, network.about.get("target"))
+        features, read = data.read_features(args.file, names, network.about.get("target"))
+        labels = None if read is None else list(read)
     probabilities = network.probabilities(features)
     text = _table(network.classes, probabilities)
     if args.out:
@@ -185,7 +190,7 @@ def _predict(args: argparse.Namespace) -> int:
         sys.stdout.write(text)
         sys.stdout.flush()
     if labels is not None:
-        right = sum(network.classes[k] == t for k, t in zip(probabilities.argmax(axis=1), labels.tolist(), strict=True))
+        right = sum(network.classes[k] == t for k, t in zip(probabilities.argmax(axis=1), labels, strict=True))
         print(f"{right} of {len(labels)} right, accuracy {right / len(labels):.4f}", file=sys.stderr)
     return 0
 
@@ -214,7 +219,8 @@ def _info(args: argparse.Namespace) -> int:
     from .memory import available_bytes, format_bytes, largest_n_bits
 
     info = backend_info(args.backend)
-    rows = [("version", __version__), ("backend", info.pop("backend")), ("instruction set", info.pop("instruction_set", "-"))]
+    rows = [("version", __version__), ("backend", info.pop("backend"))]
+    rows.append(("instruction set", info.pop("instruction_set", "-")))
     rows += [("threads", info.pop("threads")), ("memory available", format_bytes(available_bytes()))]
     rows.append(("largest circuit", f"{largest_n_bits(16)} qubits in complex128, {largest_n_bits(8)} in complex64"))
     rows += [(str(k).replace("_", " "), v) for k, v in info.items()]

@@ -1,8 +1,8 @@
 """`ketgrad compare`: one training step timed here and in PennyLane's simulators, on the same circuit, in one run.
 
-Owns: the step (values, and gradients of weights and inputs, of a batch), the peers, their timing and the table. May not
-know: the engine. Answers are compared before any clock starts; a peer whose step would take minutes is timed on one
-sample and scaled, and its row says so. PennyLane, torch and lightning are imported here only when they are timed.
+Owns: which simulators are compared, their timing and the table. May not know: the engine, PennyLane. Answers are
+compared before any clock starts; a simulator whose step would take minutes is timed on one sample and scaled, and its
+row says so.
 """
 
 from __future__ import annotations
@@ -18,22 +18,18 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from . import __version__
 from .backends import NAMES, backend_info, default_num_threads
-from .circuit import Circuit
 from .errors import BackendUnavailableError, KetgradError
-from .expressions import Expression
 from .hybrid import build_circuit, readouts
-from .model import compile
-from .pauli import PauliSum
-
-Array = npt.NDArray[np.float64]
-Step = Callable[[], tuple[Array, Array, Array]]  # values (B, M), gradients of weights (P,) and inputs (B, F)
+from .peers import Array, Problem, Step, ketgrad_step, openmp_threads, pennylane_step
+from .train import Settings
 
 TOLERANCE = 1e-10
-LIGHTNING_NOTE = "lightning.qubit: the wheel of version 0.45 runs its gates on one thread, whatever OMP_NUM_THREADS says."
+LIGHTNING_NOTE = (
+    "lightning.qubit: the wheel of version 0.45 runs its gates on one thread, whatever OMP_NUM_THREADS says."
+)
 
 
 class DisagreementError(KetgradError, AssertionError):
@@ -62,154 +58,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """The step: a circuit, its readouts, parameters, a batch, and the cotangents of the values."""
-
-    circuit: Circuit
-    observables: list[PauliSum]
-    weights: Array
-    inputs: Array
-    cotangents: Array
-
-    @classmethod
-    def default(cls, qubits: int, layers: int, batch: int, seed: int = 7) -> Problem:
-        """The hybrid model's circuit with random parameters, samples and cotangents."""
-        circuit, observables = build_circuit(qubits, layers), readouts(qubits)
-        rng = np.random.default_rng(seed)
-        return cls(
-            circuit,
-            observables,
-            rng.uniform(-np.pi, np.pi, circuit.n_weights),
-            rng.uniform(-np.pi, np.pi, (batch, circuit.n_inputs)),
-            rng.normal(size=(batch, len(observables))),
-        )
-
-    def first(self) -> Problem:
-        """The same with one sample."""
-        return Problem(self.circuit, self.observables, self.weights, self.inputs[:1], self.cotangents[:1])
-
-
-@dataclass(frozen=True)
 class _Peer:
     name: str
     make: Callable[[Problem], Step]
     note: str
+    openmp: bool = False  # timed with one OpenMP thread and with all, the better counts
     one_sample: bool = False
-
-
-def ketgrad_step(problem: Problem, backend: str | None = None) -> Step:
-    """The step through `Model.forward` and its pullback."""
-    model = compile(problem.circuit, problem.observables, backend=backend)
-
-    def step() -> tuple[Array, Array, Array]:
-        values, pullback = model.forward(problem.weights, problem.inputs)
-        gradients = pullback(problem.cotangents)
-        return values, gradients.weights, gradients.inputs
-
-    return step
-
-
-def pennylane_step(problem: Problem, device: str, method: str, **options: Any) -> Step:
-    """The step through a QNode: torch where it is installed, else autograd.
-
-    One sample runs unbatched, as a loop over samples would; several run broadcast.
-    """
-    import pennylane as qml
-
-    if device == "ketgrad.qubit":
-        from .pennylane_device import KetgradQubit
-
-        simulator: Any = KetgradQubit(problem.circuit.n_wires)
-    else:
-        simulator = qml.device(device, wires=problem.circuit.n_wires)
-    observables = [_to_pennylane(o) for o in problem.observables]
-    apply = _quantum_function(problem.circuit)
-    single = len(problem.inputs) == 1
-    inputs = problem.inputs[0] if single else problem.inputs
-    cotangents = problem.cotangents[0] if single else problem.cotangents.T
-
-    def function(x: Any, w: Any) -> Any:
-        apply(x, w)
-        return [qml.expval(o) for o in observables]
-
-    step = _torch_step if find_spec("torch") else _autograd_step
-    run = step(qml.QNode(function, simulator, diff_method=method, **options), inputs, problem.weights, cotangents)
-
-    def arranged() -> tuple[Array, Array, Array]:
-        values, grad_w, grad_x = run()
-        return (values[None], grad_w, grad_x[None]) if single else (values.T, grad_w, grad_x)
-
-    return arranged
-
-
-def _torch_step(qnode: Any, inputs: Array, weights: Array, cotangents: Array) -> Step:
-    import torch
-
-    x, w = torch.tensor(inputs, requires_grad=True), torch.tensor(weights, requires_grad=True)
-    c = torch.tensor(cotangents)
-
-    def step() -> tuple[Array, Array, Array]:
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)  # lightning returns Python floats, which torch would round to float32
-        try:
-            values = torch.stack(tuple(qnode(x, w)))
-            grad_x, grad_w = torch.autograd.grad((values * c).sum(), (x, w))
-        finally:
-            torch.set_default_dtype(before)
-        return values.detach().numpy(), grad_w.numpy(), grad_x.numpy()
-
-    return step
-
-
-def _autograd_step(qnode: Any, inputs: Array, weights: Array, cotangents: Array) -> Step:
-    import pennylane as qml
-    from pennylane import numpy as pnp
-
-    x, w = pnp.array(inputs, requires_grad=True), pnp.array(weights, requires_grad=True)
-    kept: list[Array] = []
-
-    def loss(x: Any, w: Any) -> Any:
-        values = pnp.stack(qnode(x, w))
-        kept[:] = [np.asarray(getattr(values, "_value", values))]
-        return pnp.sum(values * cotangents)
-
-    gradient = qml.grad(loss)
-
-    def step() -> tuple[Array, Array, Array]:
-        grad_x, grad_w = gradient(x, w)
-        return kept[0], np.asarray(grad_w), np.asarray(grad_x)
-
-    return step
-
-
-def _quantum_function(circuit: Circuit) -> Callable[[Any, Any], None]:
-    """A circuit of ketgrad as a PennyLane quantum function of inputs (..., F) and weights (P,)."""
-    import pennylane as qml
-
-    def angle(p: float | Expression) -> Callable[[Any, Any], Any]:
-        if not isinstance(p, Expression):
-            return lambda x, w: p
-        assert p.affine is not None
-        (kind, k), scale, offset = p.affine
-        if (scale, offset) == (1.0, 0.0):
-            return (lambda x, w: w[k]) if kind == "w" else (lambda x, w: x[..., k])
-        return lambda x, w: scale * (w[k] if kind == "w" else x[..., k]) + offset
-
-    gates = [(getattr(qml, str(g.spec.pennylane)), [angle(p) for p in g.params], list(g.wires)) for g in circuit.gates]
-
-    def apply(x: Any, w: Any) -> None:
-        for operation, angles, wires in gates:
-            operation(*[a(x, w) for a in angles], wires=wires)
-
-    return apply
-
-
-def _to_pennylane(observable: PauliSum) -> Any:
-    import pennylane as qml
-
-    ((coefficient, word, _),) = observable.terms
-    operator = qml.prod(*[getattr(qml, letter)(wire) for wire, letter in word])
-    return operator if coefficient == 1 else coefficient * operator
 
 
 def _peers() -> tuple[list[_Peer], list[str]]:
@@ -228,45 +82,27 @@ def _peers() -> tuple[list[_Peer], list[str]]:
     interface = "torch" if find_spec("torch") else "autograd"
     if not find_spec("torch"):
         missing.append("torch (PennyLane runs with autograd instead)")
-    peers.append(_Peer("ketgrad.qubit in PennyLane", _qnode("ketgrad.qubit", "adjoint"), f"QNode, {interface}, adjoint"))
+    own = f"QNode, {interface}, adjoint"
+    peers.append(_Peer("ketgrad.qubit in PennyLane", _qnode("ketgrad.qubit", "adjoint"), own))
     if find_spec("pennylane_lightning"):
-        lightning = "1 thread, batch expanded into a loop"
-        peers.append(
-            _Peer("lightning.qubit adjoint", _qnode("lightning.qubit", "adjoint"), f"{interface}, Jacobian; {lightning}")
-        )
-        peers.append(
-            _Peer(
-                "lightning.qubit adjoint, VJP",
-                _qnode("lightning.qubit", "adjoint", device_vjp=True),
-                f"{interface}, device_vjp=True; {lightning}",
-            )
-        )
+        for name, note, options in (
+            ("lightning.qubit adjoint", "Jacobian", {}),
+            ("lightning.qubit adjoint, VJP", "device_vjp=True", {"device_vjp": True}),
+        ):
+            make = _qnode("lightning.qubit", "adjoint", **options)
+            peers.append(_Peer(name, make, f"{interface}, {note}, batch expanded into a loop", openmp=True))
     else:
         missing.append("pennylane-lightning (pip install pennylane-lightning)")
-    peers.append(
-        _Peer("default.qubit backprop", _qnode("default.qubit", "backprop"), f"{interface}, broadcast, {_torch_threads()}")
-    )
-    peers.append(
-        _Peer(
-            "default.qubit parameter-shift",
-            _qnode("default.qubit", "parameter-shift"),
-            f"{interface}, looped (it cannot differentiate a broadcast batch)",
-            one_sample=True,
-        )
-    )
+    make = _qnode("default.qubit", "backprop")
+    peers.append(_Peer("default.qubit backprop", make, f"{interface}, broadcast", openmp=True))
+    make = _qnode("default.qubit", "parameter-shift")
+    note = f"{interface}, looped (it cannot differentiate a broadcast batch)"
+    peers.append(_Peer("default.qubit parameter-shift", make, note, openmp=True, one_sample=True))
     return peers, missing
 
 
 def _qnode(device: str, method: str, **options: Any) -> Callable[[Problem], Step]:
     return lambda problem: pennylane_step(problem, device, method, **options)
-
-
-def _torch_threads() -> str:
-    if not find_spec("torch"):
-        return "numpy's threads"
-    import torch
-
-    return f"{torch.get_num_threads()} torch threads"
 
 
 def measure(step: Callable[[], Any], seconds: float, at_most: int = 1000) -> tuple[float, int]:
@@ -290,16 +126,17 @@ def check(name: str, got: tuple[Array, Array, Array], wanted: tuple[Array, Array
         difference = float(np.abs(a - b).max()) if a.shape == b.shape else np.inf
         if not difference <= TOLERANCE:
             raise DisagreementError(
-                f"{name}: its {what} differ from ketgrad's by {difference:.3g}, more than {TOLERANCE:g}; nothing was timed"
+                f"{name}: its {what} differ from ketgrad's by {difference:.3g}, more than {TOLERANCE:g}; "
+                "nothing was timed"
             )
         worst = max(worst, difference)
     return worst
 
 
 def compare(
-    qubits: int = 8,
-    layers: int = 3,
-    batch: int = 32,
+    qubits: int = Settings.qubits,
+    layers: int = Settings.layers,
+    batch: int = Settings.batch,
     *,
     quick: bool = False,
     say: Callable[[str], None] | None = None,
@@ -307,7 +144,7 @@ def compare(
     """Time one training step on ketgrad and on the PennyLane simulators installed here.
 
     Args:
-        qubits, layers, batch: of the hybrid model's circuit and the step.
+        qubits, layers, batch: of the hybrid model's circuit and the step; default the trainer's.
         quick: one measurement of each slow peer instead of several.
         say: called with a line of progress before each simulator.
 
@@ -340,14 +177,25 @@ def compare(
     for peer, step, error in prepared:
         if say:
             say(f"timing {peer.name} ...")
-        seconds, repeats = measure(step, 0.3 if quick else 3.0, 200)
-        note = peer.note
+        seconds, repeats, note = _best_time(peer, step, 0.2 if quick else 2.0)
         if peer.one_sample:
             seconds *= batch
             note = f"1 sample timed, x {batch}; {note}"
         base = base or seconds
         rows.append(Row(peer.name, seconds, repeats, seconds / base, error, note))
     return rows + [Row(name, None, 0, None, None, "not installed here") for name in missing]
+
+
+def _best_time(peer: _Peer, step: Step, budget: float) -> tuple[float, int, str]:
+    """Median time, repeats, and the row's note."""
+    if not (peer.openmp and find_spec("threadpoolctl")):
+        return *measure(step, budget, 200), peer.note
+    times = []
+    for count in sorted({1, default_num_threads()}):
+        with openmp_threads(count):
+            times.append((*measure(step, budget, 200), count))
+    seconds, repeats, count = min(times)
+    return seconds, repeats, f"{peer.note}, {count} OpenMP thread{'s' * (count != 1)} (the best number)"
 
 
 def environment() -> dict[str, Any]:
@@ -387,7 +235,7 @@ def format_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def report(rows: list[Row], qubits: int, layers: int, batch: int) -> str:
     """The table with what it needs to be read rightly."""
     problem = build_circuit(qubits, layers)
-    cells = [
+    cells: list[tuple[str, ...]] = [
         (
             r.name,
             format_time(r.seconds),
@@ -416,9 +264,9 @@ def report(rows: list[Row], qubits: int, layers: int, batch: int) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `ketgrad compare`."""
-    parser.add_argument("--qubits", type=int, default=8, help="qubits of the circuit (default 8)")
-    parser.add_argument("--layers", type=int, default=3, help="variational layers (default 3)")
-    parser.add_argument("--batch", type=int, default=32, help="samples of a step (default 32)")
+    for name, text in (("qubits", "of the circuit"), ("layers", "of the circuit"), ("batch", "samples of a step")):
+        default = getattr(Settings, name)
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} (default {default}, the trainer's)")
     parser.add_argument("--quick", action="store_true", help="measure each simulator for a fraction of a second only")
     parser.add_argument("--json", metavar="FILE", help="also write the rows to FILE as JSON")
 

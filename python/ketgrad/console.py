@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .report import duration
@@ -38,7 +38,7 @@ class Interrupts:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._restore()
 
     def _restore(self) -> None:
@@ -50,10 +50,9 @@ class Interrupts:
 class Console:
     """Progress with loss and accuracy: a bar where tqdm and a terminal are there, else a line now and then."""
 
-    LINES = 10  # of a training, without a bar
-
     def __init__(self, settings: Settings, seeds: int, quiet: bool = False) -> None:
         self.settings, self.seeds, self.quiet = settings, seeds, quiet
+        self._lines = 10 if seeds == 1 else 2  # of a training, without a bar
         self._bar: Any = None
         self._tqdm = None if quiet else _tqdm()
 
@@ -87,7 +86,7 @@ class Console:
             self._bar.n = p.epoch * p.steps + p.step
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(0)
-        elif p.step == p.steps and (p.epoch + 1) % max(1, self.settings.epochs // self.LINES) == 0:
+        elif p.step == p.steps and (p.epoch + 1) % max(1, self.settings.epochs // self._lines) == 0:
             self.say(f"  epoch {p.epoch + 1:>4} of {self.settings.epochs}: {text}")
 
     def finished(self, index: int, result: Result, accuracy: float) -> None:
@@ -130,7 +129,7 @@ def _tqdm() -> Any:
     if not sys.stderr.isatty():
         return None
     try:
-        from tqdm import tqdm  # type: ignore[import-untyped]
+        from tqdm import tqdm
     except ImportError:
         return None
     return tqdm

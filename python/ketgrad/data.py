@@ -63,8 +63,10 @@ def load(source: str | os.PathLike[str], target: str | None = None) -> Dataset:
         return _bundled(name)
     path = Path(name)
     if not path.exists() and not path.suffix and os.sep not in name:
-        raise DataError(f"no bundled data set and no file is called {name!r}; bundled are {', '.join(BUNDLED)}."
-                        f"{suggest(name, BUNDLED)}")
+        raise DataError(
+            f"no bundled data set and no file is called {name!r}; bundled are {', '.join(BUNDLED)}."
+            f"{suggest(name, BUNDLED)}"
+        )
     return read_csv(path, target)
 
 
@@ -109,9 +111,7 @@ def read_csv(path: str | os.PathLike[str], target: str | None = None) -> Dataset
     table = _read_table(Path(path))
     name = table.header[-1] if target is None else target
     if name not in table.header:
-        raise DataError(
-            f"{path} has no column {name!r}; it has {_some(table.header)}.{suggest(name, table.header)}"
-        )
+        raise DataError(f"{path} has no column {name!r}; it has {_some(table.header)}.{suggest(name, table.header)}")
     at = table.header.index(name)
     columns = [c for c in range(len(table.header)) if c != at]
     if not columns:
@@ -120,8 +120,8 @@ def read_csv(path: str | os.PathLike[str], target: str | None = None) -> Dataset
     labels = np.array([_label(table, line, at, row[at]) for line, row in table.rows])
     if len(np.unique(labels)) < 2:
         raise DataError(
-            f"{path}, column {at + 1} ({name!r}): every row has the label {labels[0]!r}, and at least two classes are "
-            "needed; is it the right column? choose another with --target"
+            f"{path}, column {at + 1} ({name!r}): every row has the label {str(labels[0])!r}, and at least two "
+            "classes are needed; is it the right column? choose another with --target"
         )
     return Dataset(Path(path).stem, features, labels, tuple(table.header[c] for c in columns), name)
 
@@ -243,7 +243,7 @@ def _unreadable(table: _Table, line: int, column: int, text: str) -> DataError:
         return DataError(f"{where}: a value is missing; fill it in or drop the row")
     if _is_number(text):
         return DataError(f"{where}: {text.strip()!r} is not finite; fill it in or drop the row")
-    return DataError(f"{where}: {text.strip()[:40]!r} is not a number; features are numbers, and the labels are in --target")
+    return DataError(f"{where}: {text.strip()[:40]!r} is not a number; only the target column may be text")
 
 
 def _label(table: _Table, line: int, column: int, text: str) -> str:

@@ -6,6 +6,7 @@ May not know: programs, backends, gate names other than the few with a symbol of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +16,11 @@ import numpy as np
 from .circuit import Circuit, Gate
 from .errors import ArgumentError, ArgumentTypeError, suggest
 from .expressions import Expression
-from .factors import Pauli, Swap
+from .factors import Angle, Pauli, Phase, Swap
 
 KINDS = ("text", "mpl", "svg")
-LABEL = 22  # characters of one label before it is cut
+_PI = Angle(None, 0, np.pi)
+LABEL = 26  # characters of one label before it is cut
 _NAMES = {
     "rot": "Rot",
     "crot": "Rot",
@@ -29,6 +31,13 @@ _NAMES = {
     "unitary": "U",
     "diagonal": "Diag",
     "exp_diagonal": "ExpDiag",
+    "single_excitation": "Single",
+    "single_excitation_plus": "Single+",
+    "single_excitation_minus": "Single-",
+    "double_excitation": "Double",
+    "double_excitation_plus": "Double+",
+    "double_excitation_minus": "Double-",
+    "orbital_rotation": "Orbital",
 }
 
 
@@ -74,7 +83,7 @@ def draw(circuit: Circuit, kind: str = "text", **options: Any) -> Any:
 
     Args:
         kind: "text" gives a string, "svg" the text of an SVG image, "mpl" a matplotlib Figure.
-        options: `width` (text: characters a line, 0 for no wrapping; svg and mpl: columns in a row).
+        options: `width`, of a row before the drawing goes on below, 0 for never: characters (text), pixels (svg, mpl).
 
     Raises:
         ArgumentError: another kind.
@@ -85,9 +94,9 @@ def draw(circuit: Circuit, kind: str = "text", **options: Any) -> Any:
         raise ArgumentError(f"draw: kind must be one of {KINDS}, got {kind!r}.{suggest(str(kind), KINDS)}")
     if kind == "text":
         return draw_text(circuit, **options)
-    from . import drawing_graphics
+    from .drawing_graphics import draw_mpl, draw_svg
 
-    return drawing_graphics.draw_svg(circuit, **options) if kind == "svg" else drawing_graphics.draw_mpl(circuit, **options)
+    return draw_svg(circuit, **options) if kind == "svg" else draw_mpl(circuit, **options)
 
 
 # labels
@@ -112,6 +121,18 @@ def _angle(angle: float | Expression, names: dict[str, list[str]]) -> str:
     return out or "0"
 
 
+def _angles(gate: Gate, names: dict[str, list[str]]) -> str:
+    """The gate's angles; neighbours of one array as a slice, `w[0,0:3]`."""
+    shown = [_angle(p, names) for p in gate.params]
+    parts = [re.fullmatch(r"(.+[\[,])(\d+)\]", text) for text in shown]
+    if len(shown) > 1 and all(parts):
+        heads = {m[1] for m in parts if m}
+        first = int(parts[0][2]) if parts[0] else 0
+        if len(heads) == 1 and all(m and int(m[2]) == first + k for k, m in enumerate(parts)):
+            return f"{heads.pop()}{first}:{first + len(shown)}]"
+    return ", ".join(shown)
+
+
 def _label(gate: Gate, names: dict[str, list[str]]) -> str:
     spec = gate.spec
     label = _NAMES.get(spec.name, spec.name.replace("_", " ") if len(spec.name) > 6 else spec.name.upper())
@@ -124,7 +145,7 @@ def _label(gate: Gate, names: dict[str, list[str]]) -> str:
     if gate.inverse:
         label += "†"
     if gate.params:
-        label += "(" + ", ".join(_angle(p, names) for p in gate.params) + ")"
+        label += f"({_angles(gate, names)})"
     return label if len(label) <= LABEL else label[: LABEL - 1] + "…"
 
 
@@ -152,14 +173,16 @@ def _item(gate: Gate, names: dict[str, list[str]]) -> Item:
         item.boxes.append((f"{'●' if value else '○'} {label}", wire, wire))
     elif isinstance(single, Pauli) and single.word == "X" and item.dots:
         item.pluses.append(targets[0])
+    elif isinstance(single, Phase) and single.angle == _PI and single.on == "1" and item.dots:
+        item.dots.append((targets[0], 1))  # a controlled Z is the same from all its wires
     elif isinstance(single, Swap):
         item.crosses += targets
     else:
-        item.boxes += _boxes(label, targets, {w for w, _ in item.dots})
+        item.boxes += _boxes(label, targets)
     return item
 
 
-def _boxes(label: str, targets: Sequence[int], controls: set[int]) -> list[tuple[str, int, int]]:
+def _boxes(label: str, targets: Sequence[int]) -> list[tuple[str, int, int]]:
     """One box where the wires are neighbours in order, else a numbered box on each wire."""
     low, high = min(targets), max(targets)
     if list(targets) == list(range(low, high + 1)):
@@ -174,13 +197,13 @@ def layout(circuit: Circuit) -> Layout:
     level = np.zeros(circuit.n_wires, dtype=int)
     items = []
     if circuit.initial is not None:
-        items.append(Item(boxes=_boxes("|ψ⟩", circuit.initial[1], set())))
+        items.append(Item(boxes=_boxes("|ψ⟩", circuit.initial[1])))
     phases = []
     for gate in circuit.gates:
         if gate.wires or gate.controls:
             items.append(_item(gate, names))
         else:
-            phases.append(("-" if gate.inverse else "") + f"({_angle(gate.params[0], names)})")
+            phases.append(f"{'-' if gate.inverse else ''}({_angle(gate.params[0], names)})")
     out.global_phase = " + ".join(phases)
     for item in items:
         first, last = item.wires[0], item.wires[-1] + 1

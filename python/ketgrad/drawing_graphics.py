@@ -9,10 +9,11 @@ from html import escape
 from typing import Any, Literal, NamedTuple
 
 from .circuit import Circuit
-from .drawing import Item, Layout, layout
+from .drawing import Item, layout
 from .errors import ArgumentError, KetgradError
 
 ROW, BOX, CHARACTER = 40.0, 28.0, 6.7  # pixels: between wires, height of a box, width of a character
+LEFT = 38.0  # where the gates start
 INK, FILL, EDGE, WIRE = "#1f2937", "#eef2ff", "#6366f1", "#9ca3af"
 
 
@@ -37,40 +38,54 @@ class Picture(NamedTuple):
 
 
 def picture(circuit: Circuit, width: int = 0) -> Picture:
-    """Place the shapes of a circuit; after every `width` columns (0: never) the drawing goes on below."""
+    """Place the shapes of a circuit; a row wider than `width` pixels (0: never) goes on below."""
     if isinstance(width, bool) or not isinstance(width, int) or width < 0:
-        raise ArgumentError(f"draw: width is a number of columns, 0 for a single row, got {width!r}")
+        raise ArgumentError(f"draw: width is a number of pixels, 0 for a single row, got {width!r}")
     plan = layout(circuit)
-    step = width or max(1, len(plan.columns))
-    pieces = [plan.columns[k : k + step] for k in range(0, len(plan.columns), step)] or [[]]
     shapes: list[Shape] = []
     top, right = 0.0, 0.0
     if plan.global_phase:
         label = f"global phase: {plan.global_phase}"
         shapes.append(Shape("text", 8 + len(label) * CHARACTER / 2, 12, text=label))
         top, right = 20.0, 16 + len(label) * CHARACTER
-    for piece in pieces:
-        right = max(right, _piece(shapes, plan, piece, top))
+    for columns in _rows(plan.columns, width):
+        right = max(right, _row(shapes, plan.n_wires, columns, top))
         top += plan.n_wires * ROW + 16
     return Picture(right, top, shapes)
 
 
-def _piece(shapes: list[Shape], plan: Layout, columns: list[list[Item]], top: float) -> float:
-    """Append one row of columns; returns its right end."""
-    x = left = 38.0
-    placed = []
+def _column_width(column: list[Item]) -> float:
+    """Pixels of a column, its gap included."""
+    longest = max(max((len(label) for label, *_ in item.boxes), default=0) for item in column)
+    return max(22.0, longest * CHARACTER + 14) + 6
+
+
+def _rows(columns: list[list[Item]], width: int) -> list[list[list[Item]]]:
+    rows: list[list[list[Item]]] = [[]]
+    x = LEFT
     for column in columns:
-        width = max(max((len(label) for label, *_ in item.boxes), default=1) * CHARACTER + 14 for item in column)
-        width = max(width, 22.0)
-        placed += [(item, x + width / 2) for item in column]
-        x += width + 6
-    right = x + 10
-    for wire in range(plan.n_wires):
+        wide = _column_width(column)
+        if width and rows[-1] and x + wide + 10 > width:
+            rows.append([])
+            x = LEFT
+        rows[-1].append(column)
+        x += wide
+    return rows
+
+
+def _row(shapes: list[Shape], n_wires: int, columns: list[list[Item]], top: float) -> float:
+    """Append one row of columns; returns its right end."""
+    right = LEFT + sum(map(_column_width, columns)) + 10
+    for wire in range(n_wires):
         y = top + ROW * (wire + 0.5)
         shapes.append(Shape("text", 18, y, text=f"q{wire}"))
-        shapes.append(Shape("line", left - 8, y, right - left + 4, 0, color=WIRE))
-    for item, centre in placed:
-        _mark(shapes, item, centre, top)
+        shapes.append(Shape("line", LEFT - 8, y, right - LEFT + 4, 0, color=WIRE))
+    x = LEFT
+    for column in columns:
+        wide = _column_width(column)
+        for item in column:
+            _mark(shapes, item, x + (wide - 6) / 2, top)
+        x += wide
     return right
 
 
@@ -115,7 +130,8 @@ def _svg(s: Shape) -> str:
             f'fill="{FILL}" stroke="{EDGE}"/>'
         )
     if s.kind == "text":
-        return f'<text x="{x}" y="{y}" fill="{INK}" text-anchor="middle" dominant-baseline="central">{escape(s.text)}</text>'
+        where = f'x="{x}" y="{y}" text-anchor="middle" dominant-baseline="central"'
+        return f'<text {where} fill="{INK}">{escape(s.text)}</text>'
     if s.kind in ("dot", "ring"):
         return f'<circle cx="{x}" cy="{y}" r="4" fill="{INK if s.kind == "dot" else "#fff"}" stroke="{INK}"/>'
     if s.kind == "plus":
@@ -139,7 +155,7 @@ def draw_mpl(circuit: Circuit, width: int = 0) -> Any:
         from matplotlib.figure import Figure
         from matplotlib.patches import Circle, FancyBboxPatch
     except ImportError:
-        raise KetgradError("draw('mpl') needs matplotlib, which is not installed; pip install 'ketgrad[plot]'") from None
+        raise KetgradError("draw('mpl') needs matplotlib, which is missing; pip install 'ketgrad[plot]'") from None
     image = picture(circuit, width)
     figure = Figure(figsize=(image.width / 72, image.height / 72))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -151,8 +167,8 @@ def draw_mpl(circuit: Circuit, width: int = 0) -> Any:
             axes.plot([s.x, s.x + s.w], [s.y, s.y + s.h], color=s.color, linewidth=1, zorder=z)
         elif s.kind == "box":
             corner = (s.x - s.w / 2 + 3, s.y - s.h / 2 + 3)
-            style = {"boxstyle": "round,pad=3", "facecolor": FILL, "edgecolor": EDGE, "zorder": z}
-            axes.add_patch(FancyBboxPatch(corner, s.w - 6, s.h - 6, **style))
+            look: dict[str, Any] = {"boxstyle": "round,pad=3", "facecolor": FILL, "edgecolor": EDGE, "zorder": z}
+            axes.add_patch(FancyBboxPatch(corner, s.w - 6, s.h - 6, **look))
         elif s.kind == "text":
             axes.text(s.x, s.y, s.text, ha="center", va="center", fontsize=8, color=INK, family="monospace", zorder=z)
         elif s.kind == "cross":

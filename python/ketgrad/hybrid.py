@@ -211,7 +211,8 @@ class Network:
         header, arrays = to_document(self.model)
         extra = {"classes": [_plain(c) for c in self.classes], "about": self.about}
         own = {"theta": self.theta, "mean": self.mean, "scale": self.scale}
-        write_archive(path, KIND, {**extra, "circuit": header}, {**own, **{f"circuit.{k}": a for k, a in arrays.items()}})
+        own |= {f"circuit.{name}": array for name, array in arrays.items()}
+        write_archive(path, KIND, {**extra, "circuit": header}, own)
 
 
 def softmax(logits: Array) -> Array:

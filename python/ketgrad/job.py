@@ -62,7 +62,8 @@ def prepare_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(f"cannot make the folder {out}: {error.strerror or error}; choose another with --out") from error
+        reason = error.strerror or error
+        raise CheckpointError(f"cannot make the folder {out}: {reason}; choose another with --out") from error
     sweep(out)
 
 

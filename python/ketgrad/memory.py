@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from .errors import OutOfMemoryError
+from .errors import ArgumentError, OutOfMemoryError
 
 _SMALL = 16 << 20  # below this the look at the limits costs more than it can save
 _RESERVE = 0.95  # of what is available; the rest is for the interpreter and the page cache
@@ -78,7 +78,15 @@ def _rlimit() -> int | None:
 
 def _user() -> int | None:
     text = os.environ.get("KETGRAD_MAX_MEMORY")
-    return int(float(text)) if text else None
+    if not text:
+        return None
+    try:
+        value = float(text)
+        if value >= 0:
+            return int(value)
+    except (ValueError, OverflowError):
+        pass
+    raise ArgumentError(f"KETGRAD_MAX_MEMORY is a number of bytes of at least 0, got {text!r}")
 
 
 def available_bytes() -> int:

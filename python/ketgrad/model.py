@@ -20,6 +20,7 @@ from .engines import Engines
 from .errors import ArgumentError, ArgumentTypeError, ParameterError, suggest
 from .gradients import adjoint
 from .lowering import lower, wire_bit
+from .memory import require_bytes
 from .pauli import PauliSum, check_wires
 from .simulator import (
     Seed,
@@ -67,15 +68,17 @@ class Model:
     def __init__(
         self, circuit: Circuit, observables: Sequence[PauliSum], dtype: npt.DTypeLike, backend: str | None
     ) -> None:
+        if not isinstance(circuit, Circuit):
+            raise ArgumentTypeError(f"compile: expected a Circuit, got {type(circuit).__name__}")
         try:
             wanted = np.dtype(dtype)
-        except TypeError:
+        except (TypeError, ValueError, SyntaxError):
             raise ArgumentError(f"dtype must be complex64 or complex128, got {dtype!r}") from None
-        self.circuit = circuit
+        self.circuit = circuit.copy()
         self.observables = tuple(observables)
         self.dtype = wanted
         self._backend_name = backend
-        self._lowered = lower(circuit, self.observables)
+        self._lowered = lower(self.circuit, self.observables)
         self._n_weights, self._n_inputs = circuit.n_weights, circuit.n_inputs
         self._engines: Engines | None = Engines(self._lowered, wanted, backend)
         self._squares: Model | None = None
@@ -185,6 +188,7 @@ class Model:
         """Probabilities of the outcomes of `wires` in the order given (default: all), (2^k,) or (B, 2^k)."""
         w, x, batched = self._arguments(weights, inputs)
         bits = self._bits(wires)
+        require_bytes(16 * len(x) << len(bits), f"the probabilities of {len(bits)} wires for {len(x)} samples")
         engines = self._ready()
         slots = self._lowered.stage.evaluate(w, x)
         out = over_states(engines.plan, *slots, lambda s: engines.backend.probabilities(s, bits))
@@ -197,7 +201,8 @@ class Model:
         w, x, batched = self._arguments(weights, inputs)
         where = self._wires(wires)
         slots = self._lowered.stage.evaluate(w, x)
-        n = self.circuit.n_wires
+        n, size = self.circuit.n_wires, self.dtype.itemsize * len(x)
+        require_bytes(2 * size << 2 * len(where), f"the density matrices of {len(where)} wires for {len(x)} samples")
         out = over_states(self._ready().plan, *slots, lambda s: reduced_density(s, where, n))
         return out if batched else out[0]
 
@@ -211,8 +216,9 @@ class Model:
         wires: Sequence[int] | None = None,
     ) -> npt.NDArray[np.uint8]:
         """Measured bits of `wires` (default: all), (shots, k) or (B, shots, k)."""
+        bits = self._bits(wires)
         indices, batched = self._sample(weights, inputs, shots, seed)
-        out = bits_of(indices, self._bits(wires))
+        out = bits_of(indices, bits)
         return out if batched else out[0]
 
     def counts(
@@ -225,8 +231,8 @@ class Model:
         wires: Sequence[int] | None = None,
     ) -> dict[str, int] | list[dict[str, int]]:
         """How often each outcome of `wires` occurred, {"010": 5, ...}; a list of them for a batch."""
-        indices, batched = self._sample(weights, inputs, shots, seed)
         bits = self._bits(wires)
+        indices, batched = self._sample(weights, inputs, shots, seed)
         out = [counts_of(row, bits) for row in indices]
         return out if batched else out[0]
 
@@ -374,8 +380,6 @@ def compile(
         ArgumentTypeError: not a circuit, or not observables.
         WireError: an observable on a wire the circuit does not have.
     """
-    if not isinstance(circuit, Circuit):
-        raise ArgumentTypeError(f"compile: expected a Circuit, got {type(circuit).__name__}")
     several = (observables,) if isinstance(observables, PauliSum) else observables
     try:
         items = tuple(several)
@@ -383,4 +387,4 @@ def compile(
         raise ArgumentTypeError(
             f"compile: observables are PauliSums such as kg.Z(0), got {type(observables).__name__}"
         ) from None
-    return Model(circuit.copy(), items, dtype, backend)
+    return Model(circuit, items, dtype, backend)

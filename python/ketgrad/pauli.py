@@ -29,6 +29,7 @@ Word = tuple[tuple[int, str], ...]  # ((wire, letter), ...) by ascending wire, n
 Pattern = tuple[tuple[int, int], ...]  # ((wire, bit), ...) by ascending wire
 Key = tuple[Word, Pattern]
 
+MAX_WIRES = 62  # 2^62 amplitudes still count in a signed 64-bit integer
 MAX_HERMITIAN_WIRES = 6  # 4^6 = 4096 words; beyond it a matrix costs more than the state it measures
 
 _PRODUCT = {
@@ -73,11 +74,13 @@ def check_wires(wires: Any, what: str, n_wires: int | None = None) -> tuple[int,
         ArgumentTypeError: not a sequence.
     """
     try:
-        items = list(wires)
+        items = iter(wires)
     except TypeError:
         raise ArgumentTypeError(f"{what}: wires are a sequence of integers, got {wires!r}") from None
-    out = []
+    out: list[int] = []
     for w in items:
+        if len(out) == MAX_WIRES:
+            raise WireError(f"{what}: at most {MAX_WIRES} wires, got more")
         if isinstance(w, (bool, np.bool_)) or not isinstance(w, (int, np.integer)):
             raise WireError(f"{what}: wires are integers, got {w!r}")
         if w < 0:

@@ -63,7 +63,8 @@ def _file(path: Any) -> Path:
 
 def to_document(model: Model) -> tuple[dict[str, Any], Arrays]:
     """A model as JSON values and arrays; `from_document` is its inverse, bit for bit."""
-    circuit, arrays = model.circuit, {}
+    circuit = model.circuit
+    arrays: Arrays = {}
     gates = [_write_gate(k, gate, arrays) for k, gate in enumerate(circuit.gates)]
     initial = None
     if circuit.initial is not None:
@@ -116,6 +117,8 @@ def from_document(header: dict[str, Any], arrays: Arrays, source: str, backend: 
         circuit = _read_circuit(header, arrays)
         observables = [_read_observable(terms, circuit.n_wires) for terms in header["observables"]]
         dtype = str(header["dtype"])
+        if dtype not in ("complex64", "complex128"):
+            raise ValueError(f"dtype {dtype!r}")
     except (KetgradError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source} does not hold a valid circuit: {error}") from error
     return compile(circuit, observables, dtype=dtype, backend=backend)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from .backends import Backend, Plan
 from .errors import ArgumentError, ArgumentTypeError
 from .lowering import Lowered, measured_in_basis, term_masks, wire_bit
+from .memory import require_bytes
 from .pauli import qubit_wise_groups
 
 Array = npt.NDArray[np.float64]
@@ -74,6 +75,7 @@ def sample_indices(
     backend: Backend, plan: Plan, shared: Array, per_sample: Array, shots: int, rng: np.random.Generator
 ) -> npt.NDArray[np.uint64]:
     """(B, shots) basis-state indices; the stream of uniforms does not depend on chunks or threads."""
+    require_bytes(8 * (len(per_sample) + 1) * shots, f"{shots} shots of {len(per_sample)} samples")
     out = np.empty((len(per_sample), shots), dtype=np.uint64)
     start = 0
     for rows in chunks(plan, per_sample, 16 * shots):
@@ -85,7 +87,11 @@ def sample_indices(
 
 def bits_of(indices: npt.NDArray[np.uint64], bits: Sequence[int]) -> npt.NDArray[np.uint8]:
     """(..., shots) indices -> (..., shots, k) zeros and ones."""
-    return ((indices[..., None] >> np.array(bits, dtype=np.uint64)) & np.uint64(1)).astype(np.uint8)
+    require_bytes(indices.size * len(bits), f"the bits of {indices.size} shots")
+    out = np.empty((*indices.shape, len(bits)), dtype=np.uint8)
+    for position, b in enumerate(bits):
+        out[..., position] = (indices >> np.uint64(b)) & np.uint64(1)
+    return out
 
 
 def counts_of(indices: npt.NDArray[np.uint64], bits: Sequence[int]) -> dict[str, int]:
@@ -94,7 +100,8 @@ def counts_of(indices: npt.NDArray[np.uint64], bits: Sequence[int]) -> dict[str,
     for b in bits:
         outcome = (outcome << np.uint64(1)) | ((indices >> np.uint64(b)) & np.uint64(1))
     values, numbers = np.unique(outcome, return_counts=True)
-    return {f"{int(v):0{len(bits)}b}": int(c) for v, c in zip(values, numbers, strict=True)}
+    names = [f"{int(v):0{len(bits)}b}" if bits else "" for v in values]
+    return {name: int(c) for name, c in zip(names, numbers, strict=True)}
 
 
 def reduced_density(states: npt.NDArray[Any], wires: Sequence[int], n_wires: int) -> npt.NDArray[Any]:
@@ -157,6 +164,7 @@ class Estimator:
     ) -> tuple[Array, Array]:
         """Estimates (B, M) and the variances of these estimates (B, M)."""
         shape = (len(per_sample), len(self.constant))
+        require_bytes(40 * shots, f"an estimate from {shots} shots")
         mean, variance = np.tile(self.constant, (shape[0], 1)), np.zeros(shape)
         for setting, table in zip(self.settings, self._tables, strict=True):
             start = 0

@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin  # type: ignore[import-untyped]
-from sklearn.utils import check_random_state  # type: ignore[import-untyped]
-from sklearn.utils.multiclass import check_classification_targets  # type: ignore[import-untyped]
-from sklearn.utils.validation import check_is_fitted, validate_data  # type: ignore[import-untyped]
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .train import Settings, fit
+from .errors import DataError
+from .settings import Settings
+from .train import fit
 
 __all__ = ["HybridClassifier"]
 
@@ -89,7 +91,7 @@ class HybridClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"HybridClassifier needs samples of at least 2 classes, got one class: {self.classes_[0]!r}")
+            raise DataError(f"HybridClassifier needs at least 2 classes, got one class: {str(self.classes_[0])!r}")
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         options = {ours: getattr(self, name) for name, ours in self._parameter_names.items()}
         result = fit(x, codes, Settings(seed=seed, **options), progress=self._tell if self.verbose else None)

@@ -1,6 +1,6 @@
 """The trainer: minibatches, epochs, history, checkpoints and exact resumption, as a library function.
 
-Owns: `Settings`, `fit` and what a checkpoint of a training holds. May not know: the command line, scikit-learn, reports.
+Owns: `fit` and what a checkpoint of a training holds. May not know: the command line, scikit-learn, reports.
 
 All randomness (first parameters, data order, input noise, shots) comes from one generator whose state is in every
 checkpoint, so that a resumed training goes through the same numbers as one that was never interrupted.
@@ -22,7 +22,6 @@ import os
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,76 +31,17 @@ import numpy.typing as npt
 from .backends import backend_info, get_backend
 from .checkpoint import Arrays, read_archive, sweep, write_archive
 from .data import fingerprint, sorted_classes
-from .errors import ArgumentError, ArgumentTypeError, CheckpointError, DataError, KetgradError
+from .errors import ArgumentError, CheckpointError, DataError, KetgradError
 from .hybrid import Network
 from .optimise import Adam, cosine
+from .settings import Settings
+
+__all__ = ["HISTORY", "Progress", "Result", "Settings", "Stopped", "fit", "saved"]
 
 Array = npt.NDArray[np.float64]
 KIND = "checkpoint"
-GRADIENTS = ("best", "adjoint", "parameter-shift")
+_DIVERGED = 1e12  # no parameter of a sensible training comes near; beyond it, sums overflow
 HISTORY = ("loss", "accuracy", "test_accuracy", "lr", "seconds")  # columns of a history, one row an epoch
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides the numbers of a training.
-
-    Args:
-        qubits, layers: of the circuit.
-        epochs, batch, lr: passes over the data, samples of a step, first learning rate of the cosine.
-        decay: weight decay of encoder and head.
-        noise: standard deviation of the noise added to standardised features while training.
-        seed: of everything random.
-        backend: "native", "numba", or None for the best one here.
-        dtype: "complex128" or "complex64".
-        gradient: "adjoint", "parameter-shift", or "best": adjoint when exact, parameter-shift with shots.
-        shots: measurements of each setting; None is exact.
-
-    Raises:
-        ArgumentTypeError, ArgumentError: a value of the wrong type or out of its range.
-    """
-
-    qubits: int = 8
-    layers: int = 4
-    epochs: int = 50
-    batch: int = 32
-    lr: float = 0.01
-    decay: float = 0.3
-    noise: float = 0.5
-    seed: int = 0
-    backend: str | None = None
-    dtype: str = "complex128"
-    gradient: str = "best"
-    shots: int | None = None
-
-    def __post_init__(self) -> None:
-        ranges = {"qubits": (1, 62), "layers": (1, 10**4), "epochs": (1, 10**6), "batch": (1, 10**6), "seed": (0, 2**63)}
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise ArgumentTypeError(f"{name} is an integer, got {value!r}")
-            if not low <= value <= high:
-                raise ArgumentError(f"{name} must be from {low} to {high}, got {value}")
-            object.__setattr__(self, name, int(value))
-        for name, low, open_end in (("lr", 0.0, True), ("decay", 0.0, False), ("noise", 0.0, False)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-                raise ArgumentTypeError(f"{name} is a number, got {value!r}")
-            if not math.isfinite(value) or value < low or (open_end and value == low):
-                raise ArgumentError(f"{name} must be finite and {'above' if open_end else 'at least'} 0, got {value}")
-            object.__setattr__(self, name, float(value))
-        if self.dtype not in ("complex64", "complex128"):
-            raise ArgumentError(f"dtype must be complex64 or complex128, got {self.dtype!r}")
-        if self.gradient not in GRADIENTS:
-            raise ArgumentError(f"gradient must be one of {GRADIENTS}, got {self.gradient!r}")
-        if self.shots is not None:
-            if isinstance(self.shots, bool) or not isinstance(self.shots, (int, np.integer)):
-                raise ArgumentTypeError(f"shots is an integer, got {self.shots!r}")
-            if not 1 <= self.shots <= 10**9:
-                raise ArgumentError(f"shots must be from 1 to 1,000,000,000, got {self.shots}")
-            if self.gradient == "adjoint":
-                raise ArgumentError("the adjoint gradient is exact and takes no shots; use gradient='parameter-shift'")
-            object.__setattr__(self, "shots", int(self.shots))
 
 
 class Progress(NamedTuple):
@@ -219,6 +159,7 @@ class _Trainer:
         self.order = np.zeros(len(x), dtype=np.intp)
         self.history: list[tuple[float, ...]] = []
         self.step_times: list[float] = []
+        self.step_before = math.nan
         self.times = {"test": 0.0, "checkpoint": 0.0}
         self.notes: list[str] = []
         self.about: dict[str, Any] = {}
@@ -263,7 +204,7 @@ class _Trainer:
         done = self.epoch * self.steps + self.position
         with np.errstate(over="ignore", invalid="ignore"):
             self.adam.step(self.network.theta, gradient, cosine(done, s.epochs * self.steps, s.lr))
-        if not math.isfinite(loss) or not np.isfinite(self.network.theta).all():
+        if not math.isfinite(loss) or not np.abs(self.network.theta).max() < _DIVERGED:
             raise ArgumentError(f"the training diverged in step {done + 1}: the loss is {loss}; use lr below {s.lr}")
         self.position += 1
         self.loss_sum += loss * len(rows)
@@ -299,10 +240,13 @@ class _Trainer:
     def result(self) -> Result:
         columns = np.array(self.history, dtype=np.float64).reshape(-1, len(HISTORY)).T
         times = {**self.times, "train": self.seconds, "steps": float(self.adam.step_count)}
-        # the first step also compiles or warms up; a resumed run may have made no step
-        times["step"] = float(np.median(self.step_times[1:] or self.step_times or [math.nan]))
+        times["step"] = self._step_seconds()
         history = dict(zip(HISTORY, columns, strict=True))
         return Result(self.network, history, times, tuple(self.notes))
+
+    def _step_seconds(self) -> float:
+        """Median time of a step of this run or, if it made none, of the run it resumed; the first also warms up."""
+        return float(np.median(self.step_times[1:] or self.step_times or [self.step_before]))
 
     # checkpoints
 
@@ -328,6 +272,7 @@ class _Trainer:
             "seen": self.seen,
             "loss_sum": self.loss_sum,
             "seconds": self.seconds,
+            "step_seconds": self._step_seconds(),
         }
         history = np.array(self.history, dtype=np.float64).reshape(-1, len(HISTORY))
         arrays = {"theta": self.network.theta, "order": self.order, "history": history, **self.adam.slots()}
@@ -346,7 +291,7 @@ class _Trainer:
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, KetgradError):
                 raise
-            raise CheckpointError(f"{path} does not hold a valid checkpoint: {error!r}; delete it and start anew") from error
+            raise _invalid(path, error) from error
 
     def _restore(self, path: Path, header: dict[str, Any], arrays: Arrays) -> None:
         config, own = header["config"], self._config()
@@ -374,6 +319,7 @@ class _Trainer:
         self.epoch, self.position = int(header["epoch"]), int(header["position"])
         self.right, self.seen = int(header["right"]), int(header["seen"])
         self.loss_sum, self.seconds = float(header["loss_sum"]), float(header["seconds"])
+        self.step_before = float(header["step_seconds"])
         self.notes.append(f"resumed at epoch {self.epoch + 1}, step {self.position + 1}")
         if header["engine"] != _engine(self.settings.backend):
             self.notes.append(
@@ -402,4 +348,8 @@ def saved(path: str | os.PathLike[str]) -> tuple[Settings, dict[str, Any]]:
         names = {f.name for f in dataclasses.fields(Settings)}
         return Settings(**{k: v for k, v in header["config"].items() if k in names}), dict(header["about"])
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} does not hold a valid checkpoint: {error!r}; delete it and start anew") from error
+        raise _invalid(path, error) from error
+
+
+def _invalid(path: str | os.PathLike[str], error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path} does not hold a valid checkpoint: {error!r}; delete it and start anew")

@@ -116,7 +116,10 @@ class Backend(ABC):
         Raises:
             ArgumentError: a dtype other than complex64 and complex128.
         """
-        wanted = np.dtype(dtype)
+        try:
+            wanted = np.dtype(dtype)
+        except (TypeError, ValueError, SyntaxError):
+            raise ArgumentError(f"dtype must be complex64 or complex128, got {dtype!r}") from None
         if wanted not in (np.dtype(np.complex64), np.dtype(np.complex128)):
             raise ArgumentError(f"dtype must be complex64 or complex128, got {wanted}")
         return self._prepare(program, wanted)

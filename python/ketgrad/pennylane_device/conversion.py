@@ -10,6 +10,7 @@ of one structure run through one program.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ from pennylane.operation import Operator, StatePrepBase
 from pennylane.ops.op_math import Adjoint, Controlled
 
 from ..circuit import MAX_UNITARY_WIRES, Circuit
-from ..gates import BY_NAME, GATES, GateSpec
+from ..gate_spec import GateSpec
+from ..gates import BY_NAME, GATES
 
 Index = dict[Hashable, int]  # PennyLane's wire label -> ketgrad's wire
 
@@ -57,7 +59,8 @@ class Row(NamedTuple):
     extra: Hashable
 
 
-class Reading(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Reading:
     """A tape, taken apart.
 
     Attributes:
@@ -234,16 +237,20 @@ def build_circuit(n_wires: int, rows: Sequence[Row], batched: Sequence[bool]) ->
     varied = iter(circuit.inputs(sum(batched)))
     angles = iter([next(varied) if b else next(shared) for b in batched])
     for row in rows:
-        extra = row.extra.array if isinstance(row.extra, Constant) else row.extra
         if row.name == "prepare":
-            circuit.prepare(extra, row.wires)
-            continue
-        spec = BY_NAME[row.name]
-        params = [next(angles) for _ in spec.params]
-        circuit.append(
-            spec, params, row.wires, controls=row.controls, control_values=row.values, inverse=row.inverse, extra=extra
-        )
+            circuit.prepare(_extra(row), row.wires)
+        else:
+            _append(circuit, row, [next(angles) for _ in BY_NAME[row.name].params])
     return circuit
+
+
+def _append(circuit: Circuit, row: Row, angles: Sequence[Any]) -> None:
+    name, wires, controls, values, inverse, _ = row
+    circuit.append(name, angles, wires, controls=controls, control_values=values, inverse=inverse, extra=_extra(row))
+
+
+def _extra(row: Row) -> Any:
+    return row.extra.array if isinstance(row.extra, Constant) else row.extra
 
 
 def append_constant(circuit: Circuit, ops: Sequence[Operator], index: Index) -> None:
@@ -254,13 +261,4 @@ def append_constant(circuit: Circuit, ops: Sequence[Operator], index: Index) -> 
             continue
         rows, angles = read_operator(op, index)
         for row in rows:
-            extra = row.extra.array if isinstance(row.extra, Constant) else row.extra
-            circuit.append(
-                row.name,
-                angles,
-                row.wires,
-                controls=row.controls,
-                control_values=row.values,
-                inverse=row.inverse,
-                extra=extra,
-            )
+            _append(circuit, row, angles)

@@ -31,6 +31,7 @@ from .derivatives import cotangent_rows, nest, pick, tangent_product, trainable_
 from .measurements import Compiled, measurement_key
 from .preprocessing import can_differentiate, pipeline
 
+Array = npt.NDArray[np.float64]
 CACHE_SIZE = 128  # structures kept
 DIFF_METHODS = ("adjoint", "best", "device")
 MCM_METHODS = ("deferred", "device", None)
@@ -51,13 +52,26 @@ def _pennylane_errors() -> Iterator[None]:
 
 
 class _Job:
-    """Tapes of one structure that run as one batch of the engine."""
+    """Tapes of one structure, to run as one batch of the engine; `positions` are theirs in what was asked for."""
 
-    def __init__(self, key: Hashable, reading: Reading, tape: Any) -> None:
+    def __init__(self, key: Hashable) -> None:
         self.key = key
         self.positions: list[int] = []
-        self.tapes = [tape]
-        self.readings = [reading]
+        self.tapes: list[Any] = []
+        self.readings: list[Reading] = []
+
+    def add(self, position: int, tape: Any, reading: Reading) -> None:
+        self.positions.append(position)
+        self.tapes.append(tape)
+        self.readings.append(reading)
+
+    def one_by_one(self) -> list[_Job]:
+        """A job for each tape."""
+        out = []
+        for part in zip(self.positions, self.tapes, self.readings, strict=True):
+            out.append(_Job(self.key))
+            out[-1].add(*part)
+        return out
 
     def arguments(self) -> tuple[Any, Any]:
         """Weights and inputs of the compiled circuit."""
@@ -172,7 +186,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
         mcm = config.mcm_config
         if mcm.mcm_method not in MCM_METHODS:
             raise DeviceError(
-                f"mcm_method={mcm.mcm_method!r} is not supported with ketgrad.qubit; supported are 'deferred' and None"
+                f"mcm_method='{mcm.mcm_method}' is not supported with ketgrad.qubit; supported are 'deferred' and None"
             )
         return replace(config, **changed, mcm_config=replace(mcm, mcm_method="deferred"))
 
@@ -190,8 +204,10 @@ class KetgradQubit(Device):  # type: ignore[misc]
         results: list[Any] = [None] * len(circuits)
         with _pennylane_errors():
             for job in self._jobs(circuits):
-                for position, result in zip(job.positions, self._run(job), strict=True):
-                    results[position] = result
+                batch = len(job.tapes) == 1 or self._compiled(job).stacks
+                for part in (job,) if batch else job.one_by_one():
+                    for position, result in zip(part.positions, self._run(part), strict=True):
+                        results[position] = result
         return tuple(results)
 
     def _run(self, job: _Job) -> list[Any]:
@@ -210,7 +226,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
         return out
 
     def _jobs(self, circuits: Sequence[Any]) -> list[_Job]:
-        """The tapes, those of one structure together where they may run as one batch."""
+        """The tapes, those of one structure together."""
         jobs: list[_Job] = []
         open_jobs: dict[Hashable, _Job] = {}
         for position, tape in enumerate(circuits):
@@ -218,20 +234,15 @@ class KetgradQubit(Device):  # type: ignore[misc]
             index = reading.index
             measured = tuple(measurement_key(mp, index) for mp in tape.measurements)
             key = (len(reading.labels), reading.rows, measured, bool(tape.shots))
-            job = open_jobs.get((key, tape.shots))
-            if job is not None and not any(reading.batched):
-                job.tapes.append(tape)
-                job.readings.append(reading)
-            else:
-                job = _Job(key, reading, tape)
+            together = reading.angles and not any(reading.batched)
+            job = open_jobs.get((key, tape.shots)) if together else None
+            if job is None:
+                job = _Job(key)
                 jobs.append(job)
-                if len(circuits) > 1 and reading.angles and not any(reading.batched) and self._stacks(job):
+                if together:
                     open_jobs[key, tape.shots] = job
-            job.positions.append(position)
+            job.add(position, tape, reading)
         return jobs
-
-    def _stacks(self, job: _Job) -> bool:
-        return self._compiled(job).stacks
 
     def _compiled(self, job: _Job) -> Compiled:
         batched = job.batched()
@@ -241,9 +252,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
                 self._cache.move_to_end(key)
                 return self._cache[key]
         tape = job.tapes[0]
-        compiled = Compiled(
-            job.readings[0], tape.measurements, bool(tape.shots), batched, self.c_dtype, self._backend
-        )
+        compiled = Compiled(job.readings[0], tape.measurements, bool(tape.shots), batched, self.c_dtype, self._backend)
         if is_light(job.readings[0].rows):
             with self._lock:
                 self._cache[key] = compiled
@@ -272,15 +281,15 @@ class KetgradQubit(Device):  # type: ignore[misc]
         return self._execute(circuits), tuple(tangent_product(jacobian, t) for jacobian, t in pairs)
 
     def compute_vjp(self, circuits: Any, cotangents: Any, execution_config: Any = None) -> Any:
-        """Cotangents times Jacobians: P numbers for each tape, or P arrays (K,) where there are K cotangents at once."""
+        """Cotangents times Jacobians: P numbers for each tape, or P arrays (K,) for K sets of cotangents at once."""
         return self._pull(circuits, cotangents)
 
     def execute_and_compute_vjp(self, circuits: Any, cotangents: Any, execution_config: Any = None) -> Any:
         """Results, and cotangents times Jacobians."""
         return self._execute(circuits), self._pull(circuits, cotangents)
 
-    def _jacobians(self, circuits: Sequence[Any]) -> list[npt.NDArray[np.float64]]:
-        def work(job: _Job, compiled: Compiled, weights: Any, inputs: Any) -> Sequence[npt.NDArray[np.float64]]:
+    def _jacobians(self, circuits: Sequence[Any]) -> list[Array]:
+        def work(job: _Job, compiled: Compiled, weights: Any, inputs: Any) -> Array:
             jacobian = compiled.model.jacobian(weights, inputs, method="adjoint")
             return jacobian.weights[None] if inputs is None else jacobian.inputs
 
@@ -291,7 +300,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
         if any(r.ndim > 1 for r in rows):
             return tuple(tuple(j.T @ r) for j, r in zip(self._jacobians(circuits), rows, strict=True))
 
-        def work(job: _Job, compiled: Compiled, weights: Any, inputs: Any) -> Sequence[npt.NDArray[np.float64]]:
+        def work(job: _Job, compiled: Compiled, weights: Any, inputs: Any) -> Array:
             chosen = np.array([rows[p] for p in job.positions])
             _, pullback = compiled.model.forward(weights, inputs, method="adjoint")
             gradients = pullback(chosen[0] if inputs is None else chosen)
@@ -299,9 +308,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
 
         return tuple(tuple(gradient) for gradient in self._differentiate(circuits, work))
 
-    def _differentiate(
-        self, circuits: Sequence[Any], work: Callable[..., Sequence[npt.NDArray[np.float64]]]
-    ) -> list[npt.NDArray[np.float64]]:
+    def _differentiate(self, circuits: Sequence[Any], work: Callable[..., Array]) -> list[Array]:
         """For each tape what `work` gives for its angles, by its trainable parameters."""
         out: list[Any] = [None] * len(circuits)
         with _pennylane_errors():
@@ -321,5 +328,3 @@ class KetgradQubit(Device):  # type: ignore[misc]
 
 def _squeeze(values: Sequence[Any]) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
-
-

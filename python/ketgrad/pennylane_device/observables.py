@@ -14,7 +14,7 @@ from pennylane.operation import Operator
 from pennylane.ops.op_math import CompositeOp, Prod, SProd, Sum
 from pennylane.ops.qubit.observables import BasisStateProjector
 
-from ..pauli import MAX_HERMITIAN_WIRES, Hermitian, PauliSum, Projector
+from ..pauli import MAX_HERMITIAN_WIRES, Hermitian, Key, PauliSum, Projector
 from .conversion import Constant, Index
 
 
@@ -35,7 +35,7 @@ def pauli_sum(op: Operator, index: Index) -> PauliSum:
     """The observable as a sum of Pauli words (and patterns, for basis-state projectors)."""
     sentence = op.pauli_rep
     if sentence is not None:
-        terms = {}
+        terms: dict[Key, complex] = {}
         for word, coefficient in sentence.items():
             key = tuple(sorted((index[w], letter) for w, letter in word.items()))
             terms[key, ()] = complex(qml.math.to_numpy(coefficient))

@@ -1,0 +1,18 @@
+"""Run every benchmark: `python bench/run.py [--quick]`. Stops as soon as an answer is wrong.
+
+Each runs in a process of its own, because the number of threads of some libraries is fixed when they load.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PARTS = ("gates.py", "adjoint.py", "training_step.py")
+
+if __name__ == "__main__":
+    for part in PARTS:
+        code = subprocess.run([sys.executable, str(Path(__file__).parent / part), *sys.argv[1:]]).returncode
+        if code:
+            sys.exit(code)
