@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .errors import CircuitError, GateMatrixError, ParameterError, StateError, WireError
+from .errors import ArgumentTypeError, CircuitError, GateMatrixError, ParameterError, StateError, WireError
 from .expressions import Expression, finite
 from .gate_spec import GateSpec
 from .gates import GATES, find
@@ -313,7 +313,9 @@ def _check_extra(spec: GateSpec, extra: Any, k: int) -> Any:
     try:
         array = np.array(extra, dtype=kind)
     except (TypeError, ValueError):
-        raise GateMatrixError(f"{spec.name}: the {spec.extra} is an array of numbers, got {type(extra).__name__}") from None
+        raise GateMatrixError(
+            f"{spec.name}: the {spec.extra} is an array of numbers, got {type(extra).__name__}"
+        ) from None
     if array.shape != wanted:
         raise GateMatrixError(f"{spec.name}: {k} wires need a {spec.extra} of shape {wanted}, got {array.shape}")
     if not np.all(np.isfinite(array)):

@@ -24,7 +24,7 @@ from .backends import NAMES, backend_info, default_num_threads
 from .errors import BackendUnavailableError, KetgradError
 from .hybrid import build_circuit, readouts
 from .peers import Array, Problem, Step, ketgrad_step, openmp_threads, pennylane_step
-from .train import Settings
+from .settings import Settings
 
 TOLERANCE = 1e-10
 LIGHTNING_NOTE = (

@@ -89,7 +89,7 @@ class Expression:
         if exponent == 2:
             return self * self
         raise ParameterError(
-            f"expressions have degree at most 2, got a power of {exponent!r}; compute it outside and pass it as an input"
+            f"expressions have degree at most 2, got a power of {exponent!r}; compute it outside, pass it as an input"
         )
 
     def __float__(self) -> float:
@@ -219,9 +219,7 @@ class Stage:
             per_sample = np.concatenate([inputs, self._mixed.evaluate(self._base(weights, inputs))], axis=1)
         return shared, per_sample
 
-    def pull(
-        self, weights: Array, inputs: Array, shared: Array, per_sample: Array, each: bool
-    ) -> tuple[Array, Array]:
+    def pull(self, weights: Array, inputs: Array, shared: Array, per_sample: Array, each: bool) -> tuple[Array, Array]:
         """Cotangents of slots -> cotangents of weights and inputs.
 
         Args:

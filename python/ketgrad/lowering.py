@@ -7,8 +7,8 @@ know: how a backend runs them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -247,9 +247,7 @@ class _Builder:
             t0, t1 = sorted((targets[factor.first], targets[factor.second]))
             self._emit(Opcode.SWAP, 1 << t0 | 1 << t1, 0, ctrl, value, t0=t0, t1=t1)
 
-    def _angle(
-        self, angle: Angle, params: dict[str, float | Expression], inverse: bool
-    ) -> tuple[float, float, int]:
+    def _angle(self, angle: Angle, params: dict[str, float | Expression], inverse: bool) -> tuple[float, float, int]:
         """(scale, offset, slot) of a factor's angle."""
         sign = -1.0 if inverse else 1.0
         bound = params[angle.param] if angle.param is not None else 0.0
@@ -274,9 +272,7 @@ class _Builder:
         scale, offset, slot = angle
         self.rows.append((x, z, ctrl, value, scale, offset, slot, payload, int(opcode), k, t0, t1, 0))
 
-    def _cached(
-        self, keep: object, source: tuple[object, ...], make: Callable[[], npt.NDArray[np.float64]]
-    ) -> int:
+    def _cached(self, keep: object, source: tuple[object, ...], make: Callable[[], npt.NDArray[np.float64]]) -> int:
         """Store a constant once, however often the same array is used; `keep` holds the id in `source` alive."""
         if source not in self._known:
             self._known[source] = (keep, self._constant(make()))

@@ -138,6 +138,4 @@ def require_bytes(need: int, what: str) -> None:
         OutOfMemoryError: with the need and what is available.
     """
     if need > _SMALL and need > _RESERVE * available_bytes():
-        raise OutOfMemoryError(
-            f"{what} needs {format_bytes(need)}; {format_bytes(available_bytes())} are available"
-        )
+        raise OutOfMemoryError(f"{what} needs {format_bytes(need)}; {format_bytes(available_bytes())} are available")

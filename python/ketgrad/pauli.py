@@ -30,6 +30,7 @@ Pattern = tuple[tuple[int, int], ...]  # ((wire, bit), ...) by ascending wire
 Key = tuple[Word, Pattern]
 
 MAX_WIRES = 62  # 2^62 amplitudes still count in a signed 64-bit integer
+MAX_MATRIX_WIRES = 14  # 2^14 x 2^14 complex numbers are 4 GiB
 MAX_HERMITIAN_WIRES = 6  # 4^6 = 4096 words; beyond it a matrix costs more than the state it measures
 
 _PRODUCT = {
@@ -231,7 +232,15 @@ class PauliSum:
         return self @ self
 
     def matrix(self, n_wires: int) -> npt.NDArray[np.complex128]:
-        """The dense 2^n x 2^n matrix; for small n."""
+        """The dense 2^n x 2^n matrix, for at most 14 wires.
+
+        Raises:
+            WireError: `n_wires` is not an integer that covers its wires, or above 14.
+        """
+        least = max(self.wires, default=-1) + 1
+        whole = isinstance(n_wires, (int, np.integer)) and not isinstance(n_wires, bool)
+        if not whole or not least <= n_wires <= MAX_MATRIX_WIRES or n_wires < 1:
+            raise WireError(f"matrix: a number of wires from {max(1, least)} to {MAX_MATRIX_WIRES}, got {n_wires!r}")
         out = np.zeros((2**n_wires, 2**n_wires), dtype=complex)
         for (word, _), c in self.without_patterns()._terms.items():
             letters = dict(word)
@@ -256,9 +265,7 @@ class PauliSum:
             name = _name(word) if word or not pattern else ""
             if pattern:
                 bits = "".join(str(b) for _, b in pattern)
-                name = " @ ".join(
-                    s for s in (name, f"Projector({bits!r}, wires={tuple(w for w, _ in pattern)})") if s
-                )
+                name = " @ ".join(s for s in (name, f"Projector({bits!r}, wires={tuple(w for w, _ in pattern)})") if s)
             shown.append(name if c == 1 else f"{c.real:g} * {name}")
         if len(self._terms) > 8:
             shown.append(f"... {len(self._terms) - 8} more terms")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +66,47 @@ def pool_words(opcode: int, k: int) -> int:
     return POOL_WORDS.get(Opcode(opcode), 0) << int(k)
 
 
+_MASKS = ("x_mask", "z_mask", "ctrl_mask", "ctrl_value")
+_WORDS = np.array([2, 0, 0, 0, 0, 0, 2, 1, 2])  # per opcode, float64 of the pool for 2^k (DENSE: 4^k) entries
+_MOST = np.array([30, 0, 0, 0, 0, 0, 30, 30, 12])  # per opcode, the largest k
+
+
+def _refuse(what: str, bad: npt.NDArray[Any], rule: str) -> None:
+    where = np.flatnonzero(bad)
+    if where.size:
+        raise CircuitError(f"{what} {where[0]}: {rule}")
+
+
+def _check_instructions(program: Program) -> None:
+    """The rules csrc/compiled.cpp checks too, whole columns at a time: a deep circuit costs no more than lowering."""
+    rows, n = program.instructions, program.n_bits
+    x, z, ctrl, value = (rows[name] for name in _MASKS)
+    opcode, k, payload = (rows[name].astype(np.int64) for name in ("opcode", "k", "payload"))
+    outside = np.uint64(~((1 << n) - 1) & (1 << 64) - 1)
+    _refuse("instruction", opcode >= len(Opcode), "unknown opcode")
+    _refuse("instruction", (x | z | ctrl | value) & outside, f"a mask has a bit outside the {n} qubits")
+    _refuse("instruction", value & ~ctrl, "a control value outside the controls")
+    slots = program.n_shared + program.n_per_sample
+    _refuse("instruction", (rows["slot"] < -1) | (rows["slot"] >= slots), f"the slot is not below {slots}")
+    _refuse("instruction", ~np.isfinite(rows["scale"]) | ~np.isfinite(rows["offset"]), "the angle is not finite")
+    pair, prepare, swap = opcode == Opcode.PAIR_ROT, opcode == Opcode.PREPARE, opcode == Opcode.SWAP
+    _refuse("instruction", ~pair & ((x | z) & ctrl != 0), "a bit is both target and control")
+    _refuse(
+        "instruction", pair & ((x == 0) | (x & ~ctrl != 0) | (x & z != 0)), "a pair rotation controls what it flips"
+    )
+    _refuse("instruction", prepare & ((ctrl != 0) | (np.arange(len(rows)) > 0)), "a state is prepared first")
+    _refuse("instruction", (opcode == Opcode.PHASE) & (x | z != 0), "a phase has controls only")
+    t0, t1 = (np.minimum(rows[name], 63).astype(np.uint64) for name in ("t0", "t1"))
+    both = np.uint64(1) << t0 | np.uint64(1) << t1
+    _refuse("instruction", swap & ((t0 == t1) | (x != both) | (z != 0)), "a swap has two bits")
+    words, diagonal = _WORDS[opcode], (opcode == Opcode.DIAG) | (opcode == Opcode.EXP_DIAG)
+    targets, others = np.where(diagonal, z, x), np.where(diagonal, x, z)
+    wrong = (np.bitwise_count(targets) != k) | (k == 0) | (k > _MOST[opcode]) | (others != 0)
+    _refuse("instruction", (words > 0) & wrong, "k is not the number of bits")
+    size = words << np.where(words > 0, np.where(opcode == Opcode.DENSE, 2 * k, k), 0)
+    _refuse("instruction", (words > 0) & ((payload < 0) | (payload + size > len(program.pool))), "payload out of range")
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """Instructions, constants and observable rows of one circuit; immutable and picklable.
@@ -91,12 +133,15 @@ class Program:
             raise CircuitError(f"a program has 1 to {MAX_BITS} qubits, got {self.n_bits}")
         if self.instructions.dtype != INSTRUCTION or self.terms.dtype != TERM or self.pool.dtype != np.float64:
             raise CircuitError("a program's arrays have the dtypes INSTRUCTION, float64 and TERM")
-        used = np.uint64(0)
-        for name in ("x_mask", "z_mask", "ctrl_mask", "ctrl_value"):
-            for table in (self.instructions, self.terms):
-                used |= np.bitwise_or.reduce(table[name], initial=np.uint64(0))
-        if int(used) >> self.n_bits:
-            raise CircuitError(f"a mask has a bit outside the {self.n_bits} qubits")
+        if self.n_shared < 0 or self.n_per_sample < 0:
+            raise CircuitError(f"slot counts start at 0, got {self.n_shared} and {self.n_per_sample}")
+        if self.instructions.ndim != 1 or self.terms.ndim != 1 or self.pool.ndim != 1:
+            raise CircuitError("a program's arrays have one axis")
+        _check_instructions(self)
+        x, z, ctrl, value = (self.terms[name] for name in _MASKS)
+        outside = np.uint64(~((1 << self.n_bits) - 1) & (1 << 64) - 1)
+        _refuse("term", (x | z | ctrl | value) & outside, f"a mask has a bit outside the {self.n_bits} qubits")
+        _refuse("term", value & ~ctrl | ctrl & (x | z), "a pattern has bits of its own")
         for array in (self.instructions, self.pool, self.terms):
             array.setflags(write=False)
 

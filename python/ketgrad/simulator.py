@@ -159,9 +159,7 @@ class Estimator:
             for s in self.settings
         ]
 
-    def estimate(
-        self, shared: Array, per_sample: Array, shots: int, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
+    def estimate(self, shared: Array, per_sample: Array, shots: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Estimates (B, M) and the variances of these estimates (B, M)."""
         shape = (len(per_sample), len(self.constant))
         require_bytes(40 * shots, f"an estimate from {shots} shots")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ArgumentError, ParameterError
+from ..errors import ArgumentError, ArgumentTypeError, ParameterError
 from ..memory import require_bytes, require_states
 from ..program import Program
 
@@ -32,6 +32,15 @@ def _slots(value: npt.ArrayLike, shape: tuple[int, ...], what: str) -> Array:
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ParameterError(f"{what} must be finite, got {array[where]} at position {where}")
     return array
+
+
+def _n_bits(states: States) -> int:
+    if not isinstance(states, np.ndarray) or states.dtype not in (np.complex64, np.complex128):
+        raise ArgumentTypeError("states are a complex64 or complex128 array")
+    size = states.shape[-1] if states.ndim == 2 else 0
+    if size < 2 or size & (size - 1):
+        raise ArgumentError(f"states have shape (batch, 2^n), got {states.shape}")
+    return int(size).bit_length() - 1
 
 
 class Plan(ABC):
@@ -116,6 +125,8 @@ class Backend(ABC):
         Raises:
             ArgumentError: a dtype other than complex64 and complex128.
         """
+        if not isinstance(program, Program):
+            raise ArgumentTypeError(f"prepare: expected a Program, got {type(program).__name__}")
         try:
             wanted = np.dtype(dtype)
         except (TypeError, ValueError, SyntaxError):
@@ -126,7 +137,8 @@ class Backend(ABC):
 
     def probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
         """(B, 2^k) float64: probabilities of the listed bits, the first the most significant of the outcome."""
-        n = int(states.shape[-1]).bit_length() - 1
+        n = _n_bits(states)
+        bits = tuple(bits)
         if len(set(bits)) != len(bits) or any(not 0 <= b < n for b in bits):
             raise ArgumentError(f"bits must be distinct and below {n}, got {bits}")
         require_bytes(8 * len(states) << len(bits), f"the probabilities of {len(bits)} wires")
@@ -138,6 +150,7 @@ class Backend(ABC):
         Index i is drawn when cumulative(i - 1) <= u * norm < cumulative(i), sums in float64; a state of norm 0
         cannot occur.
         """
+        _n_bits(states)
         uniforms = _slots(uniforms, (len(states), np.shape(uniforms)[-1]), "uniforms")
         return self._sample(np.ascontiguousarray(states), uniforms)
 

@@ -23,7 +23,9 @@ def values(lowered: Lowered, terms: Array) -> Array:
     return terms if readout.is_identity else terms @ readout.coefficients.T + readout.constant
 
 
-def vjp(lowered: Lowered, plan: Plan, weights: Array, inputs: Array, cotangents: Array, tape: Any) -> tuple[Array, Array]:
+def vjp(
+    lowered: Lowered, plan: Plan, weights: Array, inputs: Array, cotangents: Array, tape: Any
+) -> tuple[Array, Array]:
     """Gradients of sum(cotangents * outputs): (P,) and (B, F), from cotangents (B, M)."""
     stage = lowered.stage
     shared, per_sample = stage.evaluate(weights, inputs)
