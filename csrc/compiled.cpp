@@ -82,10 +82,12 @@ void validate(const Source& s) {
           refuse(i, "a swap has two bits");
         break;
       case Opcode::Diag:
-        words = in.k <= s.n_bits ? u64{2} << in.k : 0;
+        if (in.k > kMaxTableBits) refuse(i, "a table has at most 30 bits");
+        words = u64{2} << in.k;
         break;
       case Opcode::ExpDiag:
-        words = in.k <= s.n_bits ? u64{1} << in.k : 0;
+        if (in.k > kMaxTableBits) refuse(i, "a table has at most 30 bits");
+        words = u64{1} << in.k;
         break;
       case Opcode::Dense:
         if (in.k > kMaxDenseBits) refuse(i, "a matrix has at most 12 bits");
@@ -160,8 +162,7 @@ class Builder {
       case Opcode::ExpDiag:
         step.kind = Kind::Table;
         step.operand = static_cast<int>(out_.tables.size());
-        out_.tables.push_back({source_.pool.data() + in.payload, in.z_mask, in.ctrl_mask, in.ctrl_value,
-                               split_.lane_bits, in.opcode == static_cast<int>(Opcode::ExpDiag)});
+        table(in);
         break;
       case Opcode::Dense:
         if (in.k == 1) {
@@ -277,6 +278,34 @@ class Builder {
         op.real = op.real && c.imag() == 0 && s.imag() == 0;
       }
     return op;
+  }
+
+  void table(const Instruction& in) {
+    out_.tables.emplace_back();
+    TableOperand<Real>& operand = out_.tables.back();
+    const double* p = source_.pool.data() + in.payload;
+    const u64 size = u64{1} << in.k, lo = split_.lo(in.z_mask);
+    if (in.opcode == static_cast<int>(Opcode::ExpDiag)) {
+      operand.values.assign(p, p + size);
+      std::sort(operand.values.begin(), operand.values.end());
+      operand.values.erase(std::unique(operand.values.begin(), operand.values.end()), operand.values.end());
+      operand.weights.assign(operand.values.begin(), operand.values.end());
+      operand.which.resize(size);
+      for (u64 x = 0; x < size; ++x) {
+        const auto at = std::lower_bound(operand.values.begin(), operand.values.end(), p[x]);
+        operand.which[x] = static_cast<std::uint32_t>(at - operand.values.begin());
+      }
+    } else {
+      operand.phases.assign(p, p + 2 * size);
+    }
+    operand.op.index = index(split_.hi(in.ctrl_mask), split_.hi(in.ctrl_value));
+    operand.op.mask = split_.hi(in.z_mask);
+    operand.op.lane_count = std::popcount(lo);
+    operand.op.which = operand.which.empty() ? nullptr : operand.which.data();
+    for (int l = 0; l < lanes; ++l) {
+      operand.op.act[l] = lane_matches(l, in.ctrl_mask, in.ctrl_value);
+      operand.op.lane_part[l] = static_cast<std::uint32_t>(extract(lane_index(l), lo));
+    }
   }
 
   void dense(const Instruction& in) {

@@ -49,6 +49,16 @@ struct DenseOperand {
   std::vector<int> lane_xors;
 };
 
+// A DIAG keeps its entries; an EXP_DIAG keeps its distinct values, and the entries depend on the angle of a call.
+template <typename Real>
+struct TableOperand {
+  TableOp<Real> op;
+  std::vector<std::uint32_t> which;
+  std::vector<double> values;
+  std::vector<Real> weights;  // the values again, in the state's precision
+  std::vector<Real> phases;   // of a DIAG
+};
+
 template <typename Real>
 struct Compiled {
   Layout layout;
@@ -56,7 +66,7 @@ struct Compiled {
   std::vector<GateOp<Real>> gates;
   std::vector<MixOp<Real>> mixes, inverse_mixes;
   std::vector<DenseOperand<Real>> denses;
-  std::vector<TableOp<Real>> tables;
+  std::vector<TableOperand<Real>> tables;
   std::size_t dense_scratch = 0;  // bytes
   std::vector<TermRow<Real>> rows;
   std::vector<TermGroup<Real>> term_groups;

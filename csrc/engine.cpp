@@ -1,5 +1,6 @@
 #include "engine.hpp"
 
+#include <atomic>
 #include <mutex>
 #include <new>
 
@@ -19,7 +20,8 @@ template <typename Real>
 class TapeOf final : public Tape {
  public:
   std::mutex mutex;
-  std::vector<Buffer> kets;  // one for each unit
+  std::vector<Buffer> kets;   // one for each unit
+  u64 engine = 0, batch = 0;  // whose it is: anyone else's is not looked at
   bool lanes = false;
   bool consumable = false;  // too large to copy: the first pullback works in it
 
@@ -36,12 +38,14 @@ class TapeOf final : public Tape {
   }
 };
 
+std::atomic<u64> next_engine{1};
+
 template <typename Real>
 class EngineOf final : public Engine {
  public:
   static constexpr u64 lanes = kLanes<Real>;
 
-  explicit EngineOf(Source source) : source_(std::move(source)) {}
+  explicit EngineOf(Source source) : id_(next_engine.fetch_add(1)), source_(std::move(source)) {}
 
   std::unique_ptr<Tape> forward(const Batch& batch, double* values, bool keep, const Poll& poll) const override {
     const FlushDenormals flush;
@@ -52,6 +56,8 @@ class EngineOf final : public Engine {
     const bool kept = keep && (bytes <= kKeepBytes || job.units == 1);
     if (kept) {
       tape->kets.resize(job.units);
+      tape->engine = id_;
+      tape->batch = batch.size;
       tape->lanes = job.in_lanes;
       tape->consumable = bytes > kKeepBytes;
     }
@@ -73,7 +79,7 @@ class EngineOf final : public Engine {
     Watch watch(poll);
     const Job job = plan(batch);
     auto* tape = dynamic_cast<TapeOf<Real>*>(given);
-    if (tape && (tape->kets.size() != job.units || tape->lanes != job.in_lanes)) tape = nullptr;
+    if (tape && (tape->engine != id_ || tape->batch != batch.size || tape->lanes != job.in_lanes)) tape = nullptr;
     const u64 n_shared = static_cast<u64>(source_.n_shared),
               n_slots = n_shared + static_cast<u64>(source_.n_per_sample);
     const u64 terms = source_.terms.size();
@@ -193,6 +199,7 @@ class EngineOf final : public Engine {
       task(0);
   }
 
+  const u64 id_;
   const Source source_;
   mutable std::once_flag once_[2];
   mutable std::unique_ptr<const Compiled<Real>> compiled_[2];

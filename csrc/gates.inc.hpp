@@ -2,8 +2,6 @@
 // with the inner product that is the gradient.
 #pragma once
 
-#include <math.h>
-
 #include "lanes.inc.hpp"
 
 namespace ketgrad {
@@ -359,55 +357,83 @@ inline u64 extract(u64 value, u64 mask) {
   return out;
 }
 
-// cos, sin (or the entries) and, when wanted, -d for every lane of group i; lanes outside the controls are (1, 0, 0).
+// Reads the phase of every lane of a group.
 template <typename Real>
-void table_lanes(const TableOp<Real>& op, const double* angles, u64 i, Half<Real>& re, Half<Real>& im,
-                 Half<Real>& weight) {
-  Real r[kLanes<Real>], s[kLanes<Real>], w[kLanes<Real>];
-  const int distinct = 1 << op.lane_bits;
-  for (int l = 0; l < kLanes<Real>; ++l) {
-    const u64 full = (i << op.lane_bits) | static_cast<u64>(l & (distinct - 1));
-    r[l] = 1;
-    s[l] = w[l] = 0;
-    if ((full & op.ctrl_mask) != op.ctrl_value) continue;
-    const u64 x = extract(full, op.mask);
-    if (!op.exponential) {
-      r[l] = static_cast<Real>(op.table[2 * x]);
-      s[l] = static_cast<Real>(op.table[2 * x + 1]) * static_cast<Real>(angles[0]);
-      continue;
+class PhaseReader {
+ public:
+  PhaseReader(const TableOp<Real>& op, const TableEntries<Real>& entries)
+      : op_(op),
+        entries_(entries),
+        act_(load_half(op.act)),
+        sign_(entries.conjugate ? Real(-1) : Real(1)) {
+    for (int l = 0; l < kLanes<Real>; ++l) same_ = same_ && op.lane_part[l] == 0;
+  }
+
+  inline __attribute__((always_inline)) void read(u64 i, Half<Real>& re, Half<Real>& im, Half<Real>& weight) const {
+    const u64 high = op_.mask ? extract(i, op_.mask) << op_.lane_count : 0;
+    if (same_) {
+      const u64 e = entry(high);
+      const Real* p = entries_.phases;
+      re = entries_.per_lane ? load_half(p + e * 2 * kLanes<Real>) : broadcast(p[2 * e]);
+      im = entries_.per_lane ? load_half(p + (e * 2 + 1) * kLanes<Real>) : broadcast(p[2 * e + 1]);
+      weight = broadcast(entries_.weights ? entries_.weights[e] : Real(0));
+    } else {
+      Real r[kLanes<Real>], s[kLanes<Real>], w[kLanes<Real>] = {};
+      for (int l = 0; l < kLanes<Real>; ++l) {
+        const u64 e = entry(high + op_.lane_part[l]);
+        r[l] = entries_.phases[2 * e];
+        s[l] = entries_.phases[2 * e + 1];
+        if (entries_.weights) w[l] = entries_.weights[e];
+      }
+      re = load_half(r);
+      im = load_half(s);
+      weight = load_half(w);
     }
-    const double d = op.table[x], angle = angles[l] * d;
-    r[l] = static_cast<Real>(::cos(angle));
-    s[l] = static_cast<Real>(::sin(angle));
-    w[l] = static_cast<Real>(d);
+    for (int k = 0; k < Lanes<Real>::count; ++k) {
+      const Reg<Real> a = act_.r[k], one = Reg<Real>{} + Real(1);
+      re.r[k] = (one - a) + a * re.r[k];
+      im.r[k] = sign_ * a * im.r[k];
+      weight.r[k] = a * weight.r[k];
+    }
   }
-  re = load_half(r);
-  im = load_half(s);
-  weight = load_half(w);
-}
+
+ private:
+  u64 entry(u64 x) const { return op_.which ? op_.which[x] : x; }
+
+  const TableOp<Real>& op_;
+  const TableEntries<Real>& entries_;
+  const Half<Real> act_;
+  const Real sign_;
+  bool same_ = true;
+};
 
 template <typename Real>
-void table(Real* psi, const TableOp<Real>& op, const double* angles, u64 begin, u64 end) {
-  Half<Real> re, im, weight;
-  for (u64 i = begin; i < end; ++i) {
-    table_lanes(op, angles, i, re, im, weight);
+void table(Real* psi, const TableOp<Real>& op, const TableEntries<Real>& entries, u64 begin, u64 end) {
+  const PhaseReader<Real> reader(op, entries);
+  const Items items(op.index);
+  items.each(begin, end, [&](u64 i) {
+    Half<Real> re, im, weight;
+    reader.read(i, re, im, weight);
     store_group(psi, i, turn(re, im, load_group(psi, i)));
-  }
+  });
 }
 
 template <typename Real>
-void table_reverse(Real* psi, Real* lambda, const TableOp<Real>& op, const double* angles, u64 begin, u64 end,
-                   double* out) {
-  Half<Real> re, im, weight, sum = zero_half<Real>();
+void table_reverse(Real* psi, Real* lambda, const TableOp<Real>& op, const TableEntries<Real>& entries, u64 begin,
+                   u64 end, double* out) {
+  const PhaseReader<Real> reader(op, entries);
+  const Items items(op.index);
+  Half<Real> sum = zero_half<Real>();
   for (u64 start = begin; start < end; start += kFlush) {
     const u64 stop = start + kFlush < end ? start + kFlush : end;
-    for (u64 i = start; i < stop; ++i) {
-      table_lanes(op, angles, i, re, im, weight);
+    items.each(start, stop, [&](u64 i) {
+      Half<Real> re, im, weight;
+      reader.read(i, re, im, weight);
       const Amplitude<Real> a = load_group(psi, i), l = load_group(lambda, i);
       inner<Real, true>(sum, weight, l, a);
       store_group(psi, i, turn(re, im, a));
       store_group(lambda, i, turn(re, im, l));
-    }
+    });
     flush(sum, out);
   }
 }

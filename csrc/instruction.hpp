@@ -8,6 +8,7 @@ namespace ketgrad {
 
 inline constexpr int kMaxBits = 62;
 inline constexpr int kMaxDenseBits = 12;
+inline constexpr int kMaxTableBits = 30;
 
 enum class Opcode : std::uint8_t {
   Prepare = 0,

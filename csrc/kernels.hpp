@@ -68,14 +68,26 @@ struct DenseOp {
   bool per_lane;
 };
 
-// A phase from a table: angles times values (EXP_DIAG), or the table's complex entries (DIAG).
+// A phase from a table of (re, im) entries. Index x collects the bits of the operand: those of the group index under
+// `mask`, then those among the lanes, which `lane_part` holds ready. `which` maps x to its entry (null: entry x); a
+// diagonal with few distinct values has few entries.
 template <typename Real>
-struct TableOp {
-  const double* table;
-  std::uint64_t mask;  // of full basis-state indices
-  std::uint64_t ctrl_mask, ctrl_value;
-  int lane_bits;  // low bits of the index that are lanes
-  bool exponential;
+struct alignas(64) TableOp {
+  Real act[kLanes<Real>];                 // 1 where the controls among the lanes hold
+  std::uint32_t lane_part[kLanes<Real>];  // all 0 where every lane has the same index
+  IndexMap index;
+  std::uint64_t mask;
+  const std::uint32_t* which;
+  int lane_count;  // operand bits among the lanes
+};
+
+// The entries of one call: n x (re, im), or n x (lanes of re, lanes of im); `weights` n reals for the gradient.
+template <typename Real>
+struct TableEntries {
+  const Real* phases;
+  const Real* weights;
+  bool per_lane;
+  bool conjugate;
 };
 
 // Terms with the same x_mask. `lane` is sign and control pattern of the low bits; `prefactor` and `odd` come from
@@ -104,14 +116,14 @@ struct KernelTable {
   void (*diagonal)(Real* psi, const GateOp<Real>&, const Rotor<Real>&, std::uint64_t begin, std::uint64_t end);
   void (*mix)(Real* psi, const MixOp<Real>&, std::uint64_t begin, std::uint64_t end);
   void (*dense)(Real* psi, const DenseOp<Real>&, Real* scratch, std::uint64_t begin, std::uint64_t end);
-  void (*table)(Real* psi, const TableOp<Real>&, const double* angles, std::uint64_t begin, std::uint64_t end);
+  void (*table)(Real* psi, const TableOp<Real>&, const TableEntries<Real>&, std::uint64_t begin, std::uint64_t end);
   // Reverse sweep: adds sum unit * <lambda|...|psi> per lane to `sum`, then applies the gate (of the inverse
   // rotor) to both states.
   void (*pair_reverse)(Real* psi, Real* lambda, const GateOp<Real>&, const Rotor<Real>&, std::uint64_t begin,
                        std::uint64_t end, double* sum);
   void (*diagonal_reverse)(Real* psi, Real* lambda, const GateOp<Real>&, const Rotor<Real>&, std::uint64_t begin,
                            std::uint64_t end, double* sum);
-  void (*table_reverse)(Real* psi, Real* lambda, const TableOp<Real>&, const double* angles, std::uint64_t begin,
+  void (*table_reverse)(Real* psi, Real* lambda, const TableOp<Real>&, const TableEntries<Real>&, std::uint64_t begin,
                         std::uint64_t end, double* sum);
   // One block of `count` <= kBlock groups from `base` (a multiple of it).
   void (*expect)(const Real* psi, const TermGroup<Real>&, std::uint64_t base, int count, double* sums);

@@ -76,17 +76,27 @@ Rotor<Real> Unit<Real>::rotor(std::size_t step, bool inverse) const {
 }
 
 template <typename Real>
-void Unit<Real>::angles(std::size_t index, bool inverse, double* out) const {
+TableEntries<Real> Unit<Real>::entries(std::size_t index, bool inverse, Buffer& memory) const {
   const Step& step = compiled_.steps[index];
-  const double sign = inverse ? -1.0 : 1.0;
-  if (!compiled_.tables[static_cast<std::size_t>(step.operand)].exponential) {
-    std::fill(out, out + lanes, sign);
-  } else if (step.slot >= source_.n_shared) {
-    const double* values = per_sample_.data() + static_cast<u64>(step.slot - source_.n_shared) * lanes;
-    for (int l = 0; l < lanes; ++l) out[l] = sign * (step.offset + step.scale * values[lanes_mode() ? l : 0]);
-  } else {
-    std::fill(out, out + lanes, sign * trig_[index].angle);
-  }
+  const TableOperand<Real>& operand = compiled_.tables[static_cast<std::size_t>(step.operand)];
+  if (operand.values.empty()) return {operand.phases.data(), nullptr, false, inverse};
+  const bool per_lane = step.slot >= source_.n_shared && lanes_mode();
+  const u64 copies = per_lane ? lanes : 1;
+  memory = Buffer(operand.values.size() * 2 * copies * sizeof(Real));
+  Real* phases = memory.as<Real>();
+  const double* samples = step.slot >= source_.n_shared
+                              ? per_sample_.data() + static_cast<u64>(step.slot - source_.n_shared) * lanes
+                              : nullptr;
+  executor_.over(operand.values.size(), [&](u64 begin, u64 end, u64) {
+    for (u64 e = begin; e < end; ++e)
+      for (u64 l = 0; l < copies; ++l) {
+        const double angle = samples ? step.offset + step.scale * samples[l] : trig_[index].angle;
+        phases[e * 2 * copies + l] = static_cast<Real>(std::cos(angle * operand.values[e]));
+        phases[e * 2 * copies + copies + l] = static_cast<Real>(std::sin(angle * operand.values[e]));
+      }
+    executor_.watch.tick((end - begin) * copies * 50);
+  });
+  return {phases, operand.weights.data(), per_lane, inverse};
 }
 
 template <typename Real>
@@ -147,13 +157,10 @@ void Unit<Real>::apply(std::size_t index, Real* psi, bool inverse) {
       break;
     }
     case Kind::Table: {
-      double turn[lanes];
-      angles(index, inverse, turn);
-      const TableOp<Real>& op = compiled_.tables[at];
-      executor_.over(compiled_.layout.groups, [&](u64 begin, u64 end, u64) {
-        kernels_.table(psi, op, turn, begin, end);
-        executor_.watch.tick((end - begin) * 200);
-      });
+      Buffer memory;
+      const TableEntries<Real> e = entries(index, inverse, memory);
+      const TableOp<Real>& op = compiled_.tables[at].op;
+      executor_.over(op.index.count, [&](u64 begin, u64 end, u64) { kernels_.table(psi, op, e, begin, end); });
       break;
     }
     case Kind::Prepare:
@@ -268,15 +275,14 @@ void Unit<Real>::reverse(Real* psi, Real* lambda, double* gradients) {
       apply(i, lambda, true);
       continue;
     }
-    const u64 items = step.kind == Kind::Table ? compiled_.layout.groups : compiled_.gates[at].index.count;
+    const u64 items = step.kind == Kind::Table ? compiled_.tables[at].op.index.count : compiled_.gates[at].index.count;
     const u64 tasks = Executor::tasks(items);
     sums.assign(tasks * lanes, 0.0);
     if (step.kind == Kind::Table) {
-      double turn[lanes];
-      angles(i, true, turn);
+      Buffer memory;
+      const TableEntries<Real> e = entries(i, true, memory);
       executor_.over(items, [&](u64 begin, u64 end, u64 t) {
-        kernels_.table_reverse(psi, lambda, compiled_.tables[at], turn, begin, end, sums.data() + t * lanes);
-        executor_.watch.tick((end - begin) * 200);
+        kernels_.table_reverse(psi, lambda, compiled_.tables[at].op, e, begin, end, sums.data() + t * lanes);
       });
     } else {
       const Rotor<Real> r = rotor(i, true);

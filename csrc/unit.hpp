@@ -85,7 +85,8 @@ class Unit {
  private:
   bool lanes_mode() const { return compiled_.layout.lane_bits == 0; }
   Rotor<Real> rotor(std::size_t step, bool inverse) const;
-  void angles(std::size_t step, bool inverse, double* out) const;
+  // The phases of a table step; `memory` holds those that depend on an angle.
+  TableEntries<Real> entries(std::size_t step, bool inverse, Buffer& memory) const;
   void prepare(const Instruction& in, Real* psi);
   void apply(std::size_t step, Real* psi, bool inverse);
   void record(const Step& step, const std::vector<double>& sums, u64 tasks, double* gradients) const;

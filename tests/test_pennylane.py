@@ -144,6 +144,46 @@ def test_a_large_matrix_observable_goes_through_the_state(make: Any) -> None:
     assert_same(qml.QNode(circuit, make(7))(), qml.QNode(circuit, reference(7))(), 1e-8)
 
 
+def test_a_large_sparse_observable_goes_through_the_state(make: Any) -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    matrix = sparse.random(128, 128, density=0.05, random_state=3)
+    observable = qml.SparseHamiltonian(sparse.csr_matrix(matrix + matrix.T), wires=[6, 0, 1, 2, 3, 4, 5])
+
+    def circuit(x: Any, measure: Any) -> Any:
+        scramble(range(7))
+        qml.RX(x, 0)
+        return measure(observable)
+
+    for x in (0.3, np.array([0.3, -1.0, 2.0])):
+        got = qml.QNode(circuit, make(7))(x, qml.expval)
+        assert_same(got, qml.QNode(circuit, reference(7))(x, qml.expval), 1e-10)
+        states = qml.QNode(lambda x: (scramble(range(7)), qml.RX(x, 0), qml.state())[2], reference(7))(x)
+        order = range(7)
+        dense = observable.sparse_matrix(wire_order=order).toarray()
+        squares = np.einsum("...i,ij,...j->...", states.conj(), dense @ dense, states).real
+        assert_same(qml.QNode(circuit, make(7))(x, qml.var), squares - got**2, 1e-10)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: qml.StatePrep(np.stack([np.cos(x), np.sin(x)], axis=-1), wires=1),
+        lambda x: qml.QubitUnitary(np.stack([qml.matrix(qml.RX(t, 0)) for t in x]), wires=2),
+        lambda x: qml.ctrl(qml.DiagonalQubitUnitary(np.exp(1j * np.outer(x, [1, 2])), wires=2), control=0),
+        lambda x: qml.AngleEmbedding(np.stack([x, 2 * x]).T, wires=[0, 3]),
+    ],
+)
+def test_batches_of_amplitudes_and_matrices(build: Any, make: Any) -> None:
+    def circuit(x: Any) -> Any:
+        build(x)
+        scramble()
+        qml.RX(x, 0)
+        return qml.expval(qml.Z(1)), qml.state()
+
+    x = np.array([0.2, 1.1, -0.7])
+    assert_same(qml.QNode(circuit, make())(x), qml.QNode(circuit, reference())(x))
+
+
 def test_complex64(make: Any) -> None:
     def circuit() -> Any:
         scramble()

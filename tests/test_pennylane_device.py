@@ -17,6 +17,7 @@ pnp = qml.numpy
 from pennylane_cases import IGNORED, MATRIX, assert_same, device_maker, reference, scramble  # noqa: E402
 
 import ketgrad.model  # noqa: E402
+import ketgrad.pennylane_device.device as device_module  # noqa: E402
 from ketgrad.model import Model  # noqa: E402
 from ketgrad.pennylane_device import KetgradQubit  # noqa: E402
 
@@ -222,6 +223,26 @@ def test_a_broadcast_parameter_is_one_call(make: Any, monkeypatch: pytest.Monkey
     assert_same(got, qml.QNode(layered, reference(3))(x, w))
 
 
+def test_states_of_one_structure_run_one_by_one(make: Any) -> None:
+    ops = [[qml.RX(t, 0), qml.CNOT([0, 1])] for t in (0.1, 0.2, 0.3)]
+    tapes = [qml.tape.QuantumScript(o, [qml.state(), qml.vn_entropy(wires=[0])]) for o in ops]
+    assert_same(make(2).execute(tapes), reference(2).execute(tapes))
+
+
+def test_the_cache_is_bounded_and_leaves_out_what_is_heavy(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_module, "CACHE_SIZE", 3)
+    device = make(14)
+    for depth in (1, 2, 3, 4, 5, 5, 4):
+        tape = qml.tape.QuantumScript([qml.RX(0.1, 0)] * depth, [qml.expval(qml.Z(0))])
+        assert_same(device.execute(tape), np.cos(0.1 * depth))
+    assert len(device._cache) == 3
+    amplitudes = np.full(2**14, 2.0**-7)
+    heavy = qml.tape.QuantumScript([qml.StatePrep(amplitudes, wires=range(14))], [qml.expval(qml.X(3))])
+    before = list(device._cache)
+    assert_same(device.execute(heavy), 1.0)
+    assert list(device._cache) == before
+
+
 def test_mixed_batches_keep_their_order(make: Any) -> None:
     def tape(k: int) -> Any:
         ops = [qml.RX(0.1 * k, 0)] if k % 2 else [qml.RY(0.1 * k, 0), qml.RX(np.array([0.1, 0.2]), 0)]
@@ -318,6 +339,23 @@ def test_errors_are_pennylanes_own(make: Any) -> None:
 
     with pytest.raises(DeviceError, match="c_dtype must be complex64 or complex128, got 'float32'"):
         make(c_dtype="float32")
+    with pytest.raises(DeviceError, match="got 'exact'"):
+        make(c_dtype="exact")
+    with pytest.raises(DeviceError, match="an angle is a real number"):
+        make(1).execute(qml.tape.QuantumScript([qml.RX(0.1 + 0.2j, 0)], [qml.state()]))
+    with pytest.raises(DeviceError, match="not accepted for analytic simulation"):
+        qml.QNode(lambda: qml.sample(wires=0), make(1))()
+    with pytest.raises(DeviceError, match="not accepted with finite shots"):
+        qml.set_shots(qml.QNode(lambda: qml.state(), make(1)), 10)()
+    adjoint = qml.devices.ExecutionConfig(gradient_method="adjoint")
+    with pytest.raises(DeviceError, match="use diff_method='parameter-shift'"):
+        make(1).preprocess_transforms(adjoint)((qml.tape.QuantumScript([], [qml.probs(wires=0)]),))
+    probs = qml.tape.QuantumScript([qml.RX(0.1, 0)], [qml.probs(wires=0)], trainable_params=[0])
+    with pytest.raises(DeviceError, match="expectation values only"):
+        make(1).compute_derivatives(probs)
+    batched = qml.tape.QuantumScript([qml.RX(np.array([0.1, 0.2]), 0)], [qml.expval(qml.Z(0))], trainable_params=[0])
+    with pytest.raises(DeviceError, match="expanded before they are differentiated"):
+        make(1).compute_derivatives(batched)
     with pytest.raises(DeviceError, match="backend must be"):
         KetgradQubit(1, backend="cuda")
     with pytest.raises(WireError, match="not found on the device"):

@@ -168,7 +168,8 @@ class _Derived:
 
     def evaluate(self, base: Array) -> Array:
         """(..., n_base) -> (..., size)."""
-        terms = self.coefficient * base[..., self.i] * base[..., self.j]
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow is refused with the slots
+            terms = self.coefficient * base[..., self.i] * base[..., self.j]
         return np.asarray(np.add.reduceat(terms, self.starts, axis=-1))
 
     def pull(self, base: Array, gradient: Array) -> Array:

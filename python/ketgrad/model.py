@@ -358,6 +358,7 @@ def _numbers(value: Any, what: str) -> Array:
         raise ParameterError(f"{what} must be an array of real numbers, got a ragged {type(value).__name__}") from None
     if array.dtype.kind not in "fiub":
         raise ArgumentTypeError(f"{what} must be an array of real numbers, got dtype {array.dtype}")
+    require_bytes(8 * array.size, f"an array of {what} of shape {array.shape}")
     return np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
 
 

@@ -139,7 +139,7 @@ class Backend(ABC):
         """(B, 2^k) float64: probabilities of the listed bits, the first the most significant of the outcome."""
         n = _n_bits(states)
         bits = tuple(bits)
-        if len(set(bits)) != len(bits) or any(not 0 <= b < n for b in bits):
+        if len(set(bits)) != len(bits) or any(not hasattr(b, "__index__") or not 0 <= b < n for b in bits):
             raise ArgumentError(f"bits must be distinct and below {n}, got {bits}")
         require_bytes(8 * len(states) << len(bits), f"the probabilities of {len(bits)} wires")
         return self._probabilities(np.ascontiguousarray(states), bits)
