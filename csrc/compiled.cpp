@@ -194,7 +194,18 @@ class Builder {
 
   IndexMap index(u64 fixed, u64 value) const { return {fixed, value, out_.layout.groups >> std::popcount(fixed)}; }
 
-  std::int32_t add(const GateOp<Real>& op) {
+  Form form_of(const GateOp<Real>& op) const {
+    bool all = true, move = !op.imaginary && op.z_hi == 0;
+    for (int l = 0; l < lanes; ++l) {
+      const bool self = op.x_hi == 0;  // then there is no b
+      all = all && op.act_a[l] == 1 && (self || op.act_b[l] == 1);
+      move = move && op.unit_a[l] == 1 && (self || op.unit_b[l] == 1);
+    }
+    return !all ? Form::Full : move ? Form::Move : Form::OffDiagonal;
+  }
+
+  std::int32_t add(GateOp<Real> op) {
+    op.form = form_of(op);
     out_.gates.push_back(op);
     return static_cast<std::int32_t>(out_.gates.size()) - 1;
   }

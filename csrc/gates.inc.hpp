@@ -7,9 +7,6 @@
 namespace ketgrad {
 namespace {
 
-// What is known of a pair gate's coefficients: nothing, no diagonal part, or only moved amplitudes.
-enum class Form { Full, OffDiagonal, Move };
-
 // diag * a + off * b, off imaginary or real.
 template <typename Real, bool kImaginary, Form kForm>
 inline __attribute__((always_inline)) Amplitude<Real> couple(const Half<Real>& diag, const Half<Real>& off,
@@ -172,21 +169,16 @@ void pair_reverse(Real* psi, Real* lambda, const GateOp<Real>& op, const Rotor<R
   });
 }
 
-// A pair gate with c = 0 and s = 1: with every lane active there is no product with the own amplitude, and with units
-// of 1 nothing to compute at all.
+// A pair gate with c = 0 and s = 1.
 template <typename Real>
 void permute(Real* psi, const GateOp<Real>& op, u64 begin, u64 end) {
   Rotor<Real> rotor;
-  bool all = true, move = !op.imaginary && op.z_hi == 0;
   for (int l = 0; l < kLanes<Real>; ++l) {
     rotor.c[l] = 0;
     rotor.s[l] = 1;
-    const bool self = op.x_hi == 0;  // then there is no b
-    all = all && op.act_a[l] == Real(1) && (self || op.act_b[l] == Real(1));
-    move = move && op.unit_a[l] == Real(1) && (self || op.unit_b[l] == Real(1));
   }
-  if (!all) return pair(psi, op, rotor, begin, end);
-  if (move) {
+  if (op.form == Form::Full) return pair(psi, op, rotor, begin, end);
+  if (op.form == Form::Move) {
     if (op.x_hi == 0) return pair_loop<Real, false, true, false, true, Form::Move>(psi, op, rotor, begin, end);
     if (op.x_lo) return pair_loop<Real, false, true, false, false, Form::Move>(psi, op, rotor, begin, end);
     return pair_loop<Real, false, false, false, false, Form::Move>(psi, op, rotor, begin, end);

@@ -25,6 +25,10 @@ struct IndexMap {
   std::uint64_t count;
 };
 
+// What is known of a pair gate's coefficients: nothing; c = 0, s = 1 on every lane; or besides that units of 1, so that
+// amplitudes are only moved.
+enum class Form : std::uint8_t { Full, OffDiagonal, Move };
+
 // A gate that couples group i with group i ^ x_hi (lanes permuted by x_lo), or with itself when x_hi is 0.
 // a' = (1 - act + c act) a + s unit b, the sign of s flipped where parity(i & z_hi) is odd; the coupling is i * unit
 // when `imaginary`. A diagonal gate has no partner: a' = ((1 - act + c act) + i s unit) a.
@@ -36,6 +40,7 @@ struct alignas(64) GateOp {
   std::uint64_t x_hi, z_hi;
   int x_lo;
   bool imaginary;
+  Form form;  // for `permute`
 };
 
 // Cosine and sine of a gate's angle, one for each lane.

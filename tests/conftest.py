@@ -27,6 +27,21 @@ hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=Non
 hypothesis.settings.load_profile(os.environ.get("KETGRAD_HYPOTHESIS", "ci"))
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the Numba kernels before any test (and any xdist worker) starts: no test's time, and only once."""
+    if "numba" in BACKENDS and not hasattr(session.config, "workerinput") and not session.config.option.collectonly:
+        import ketgrad as kg
+
+        for dtype in ("complex128", "complex64"):
+            circuit = kg.Circuit(2)
+            w, x = circuit.weights(1), circuit.inputs(1)
+            circuit.rx(w[0], 0).p(x[0], 1).cx(0, 1).h(0).single_excitation(w[0], 0, 1).swap(0, 1)
+            model = kg.compile(circuit, [kg.Z(0), kg.X(1)], dtype=dtype, backend="numba")
+            model.forward([0.1], [0.2])[1]([1.0, 1.0])
+            model.sample([0.1], [0.2], shots=1)
+            model.probabilities([0.1], [0.2], [0])
+
+
 def native_isas() -> list[str]:
     """Instruction sets the native core can run here."""
     if "native" not in BACKENDS:
@@ -54,7 +69,9 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="session", params=[Precision("complex128", 1e-12), Precision("complex64", 1e-5)], ids=lambda p: p.dtype)
+@pytest.fixture(
+    scope="session", params=[Precision("complex128", 1e-12), Precision("complex64", 1e-5)], ids=lambda p: p.dtype
+)
 def precision(request: pytest.FixtureRequest) -> Precision:
     """Both dtypes with their tolerances."""
     return request.param  # type: ignore[no-any-return]

@@ -108,7 +108,7 @@ def double_excitation(t: float, others: complex = 1.0) -> Matrix:
 
 
 def orbital_rotation(t: float) -> Matrix:
-    """Modes in Jordan-Wigner order (0 alpha, 0 beta, 1 alpha, 1 beta): an electron that hops over one picks up a sign."""
+    """Jordan-Wigner modes 0 alpha, 0 beta, 1 alpha, 1 beta: an electron that hops over one picks up a sign."""
     c, s = cs(t)
     out = np.eye(16, dtype=complex)
     # one electron, or three: (lower index, upper index, sign of the hop)

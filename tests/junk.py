@@ -1,7 +1,7 @@
 """Calls public callables with junk and reports every answer that is not a result or a documented error.
 
-Run as `python junk.py GROUP BACKEND` by test_bad_input.py, in a process of its own: a crash must not take the tests with
-it. Prints one JSON list of findings. Before each call its name goes to stderr, so a crash names its cause.
+Run as `python junk.py GROUP BACKEND` by test_bad_input.py, in a process of its own: a crash must not take the tests
+with it. Prints one JSON list of findings. Before each call its name goes to stderr, so a crash names its cause.
 """
 
 from __future__ import annotations
@@ -65,7 +65,15 @@ def junk() -> list[Any]:
         *(0.0, 1.5, float("nan"), float("inf"), -float("inf"), 1e308, 1j, "", "a", "Z", "01", "\x00", "é", b"x"),
         *([], [0], [0, 0], [-1], [1.5], [None], ["a"], [[]], [[0], [1, 2]], (0, 1), {}, {0: 1}, {"a"}, deep, loop),
         *(object(), int, len, Ellipsis, Rude(), iter([0, 1]), range(3), range(100), slice(1)),
-        *(np.array(0.5), np.zeros(0), np.zeros(3), np.zeros((2, 2)), np.full((2, 2), np.nan), np.eye(4), np.zeros((1, 2, 2))),
+        *(
+            np.array(0.5),
+            np.zeros(0),
+            np.zeros(3),
+            np.zeros((2, 2)),
+            np.full((2, 2), np.nan),
+            np.eye(4),
+            np.zeros((1, 2, 2)),
+        ),
         *(np.array(["a"]), np.array([None, 1]), np.int8(-1), np.uint64(2**63), np.float32(0.5), np.bool_(True)),
         *(np.datetime64("2020-01-01"), np.zeros(2, "f4,i4"), np.arange(6.0)[::-2], np.broadcast_to(0.0, (100,))),
         *(foreign, foreign[0], foreign[0] * foreign[1], other, kg.Z(0), kg.PauliSum(), GATES[0], kg.compile(other)),
@@ -75,7 +83,7 @@ def junk() -> list[Any]:
 def with_junk(
     name: str, function: Callable[..., Any], good: list[Any], keywords: dict[str, Any] | None = None, only: bool = False
 ) -> Iterator[Call]:
-    """Each argument in turn as junk, the others good; unless `only`, all of them the same junk, too few and too many."""
+    """Each argument in turn as junk, the others good; unless `only`, all of them junk, too few and too many."""
     keywords = keywords or {}
     for j in junk():
         for position in range(len(good)):
@@ -227,12 +235,16 @@ def engines(backend: str) -> Iterator[Call]:
     yield from with_junk("prepare", engine.prepare, [plan.program, "complex64"])
     yield from with_junk("Plan.forward", plan.forward, [np.zeros(2), np.zeros((4, 1)), True])
     yield from with_junk("Plan.states", plan.states, [np.zeros(2), np.zeros((4, 1))])
-    yield from with_junk("Plan.pullback", plan.pullback, [np.zeros(2), np.zeros((4, 1)), np.zeros((1, 4, 2)), None, True])
+    yield from with_junk(
+        "Plan.pullback", plan.pullback, [np.zeros(2), np.zeros((4, 1)), np.zeros((1, 4, 2)), None, True]
+    )
     yield from with_junk("probabilities", engine.probabilities, [states, (0, 1)])
     yield from with_junk("sample", engine.sample, [states, np.zeros((4, 5))])
     yield from with_junk("set_num_threads", engine.set_num_threads, [2])
     yield from foreign_tapes(backend)
-    for shape, dtype in itertools.product([(0, 8), (4, 0), (4, 1), (4, 3), (8,), (2, 2, 2), (4, 8)], [complex, "c8", float, "i8", object]):
+    for shape, dtype in itertools.product(
+        [(0, 8), (4, 0), (4, 1), (4, 3), (8,), (2, 2, 2), (4, 8)], [complex, "c8", float, "i8", object]
+    ):
         array = np.zeros(shape, dtype)
         yield f"probabilities of {shape} {dtype}", lambda a=array: engine.probabilities(a, (0,))
         yield f"sample of {shape} {dtype}", lambda a=array: engine.sample(a, np.zeros((4, 5)))
@@ -292,7 +304,9 @@ def programs(backend: str) -> Iterator[Call]:
             which = rng.integers(10)
             if which < 6:
                 field = str(rng.choice(INSTRUCTION.names))
-                raw = instructions[field].view() if instructions[field].flags.c_contiguous else instructions[field].copy()
+                raw = (
+                    instructions[field].view() if instructions[field].flags.c_contiguous else instructions[field].copy()
+                )
                 raw_bytes = np.ascontiguousarray(raw).view(np.uint8)
                 raw_bytes[int(rng.integers(len(raw_bytes)))] = rng.choice(interesting)
                 instructions[field] = raw_bytes.view(INSTRUCTION[field])
@@ -326,7 +340,9 @@ def core(backend: str) -> Iterator[Call]:
     yield from with_junk("_core.Plan", _core.Plan, parts)
     yield from with_junk("_core.Plan.forward", plan.forward, [np.zeros(2), np.zeros((4, 1)), True])
     yield from with_junk("_core.Plan.states", plan.states, [np.zeros(2), np.zeros((4, 1))])
-    yield from with_junk("_core.Plan.pullback", plan.pullback, [np.zeros(2), np.zeros((4, 1)), np.zeros((1, 4, 2)), None, True])
+    yield from with_junk(
+        "_core.Plan.pullback", plan.pullback, [np.zeros(2), np.zeros((4, 1)), np.zeros((1, 4, 2)), None, True]
+    )
     yield from with_junk("_core.Plan.mode", plan.mode, [3])
     yield from with_junk("_core.probabilities", _core.probabilities, [states, [0, 1]])
     yield from with_junk("_core.sample", _core.sample, [states, np.zeros((4, 5))])

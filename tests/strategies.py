@@ -130,7 +130,12 @@ def random_step(
 
 
 def random_recipe(
-    rng: np.random.Generator, n: int, length: int, n_weights: int = 0, n_inputs: int = 0, specs: Sequence[GateSpec] = GATES
+    rng: np.random.Generator,
+    n: int,
+    length: int,
+    n_weights: int = 0,
+    n_inputs: int = 0,
+    specs: Sequence[GateSpec] = GATES,
 ) -> Recipe:
     steps = tuple(random_step(rng, n, n_weights, n_inputs, specs) for _ in range(length))
     return Recipe(n, n_weights, n_inputs, steps)
@@ -151,9 +156,7 @@ def recipes(
 KINDS = ("word", "word", "sum", "sum", "projector", "hermitian", "identity")
 
 
-def random_observable(
-    rng: np.random.Generator, n: int, kinds: Sequence[str] = KINDS
-) -> tuple[kg.PauliSum, np.ndarray]:
+def random_observable(rng: np.random.Generator, n: int, kinds: Sequence[str] = KINDS) -> tuple[kg.PauliSum, np.ndarray]:
     """A word, a sum of words, a projector, a Hermitian matrix or the identity, and the oracle's matrix of it."""
     kind = rng.choice(list(kinds))
     if kind == "word":

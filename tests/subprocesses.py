@@ -30,7 +30,9 @@ def command(script: str, *options: str) -> list[str]:
     return [sys.executable, "-X", "faulthandler", *options, "-c", textwrap.dedent(script)]
 
 
-def run(script: str, *options: str, timeout: float = 100, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    script: str, *options: str, timeout: float = 100, check: bool = True, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run a script; with `check`, fail with its output unless it exits with 0."""
     done = subprocess.run(
         command(script, *options), env=environment(**variables), capture_output=True, text=True, timeout=timeout

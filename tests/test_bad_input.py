@@ -49,7 +49,10 @@ CIRCUITS: dict[str, tuple[Callable[[], Any], type, tuple[str, ...]]] = {
     # sizes
     "no wires": (lambda: kg.Circuit(0), E.WireError, ("1 to 62", "got 0")),
     "negative wires": (lambda: kg.Circuit(-3), E.WireError, ("1 to 62", "-3")),
-    **{f"{n} wires": (lambda n=n: kg.Circuit(n), E.WireError, ("1 to 62", str(n))) for n in (63, 64, 65, 66, 70, 128, 10**6, 2**64)},
+    **{
+        f"{n} wires": (lambda n=n: kg.Circuit(n), E.WireError, ("1 to 62", str(n)))
+        for n in (63, 64, 65, 66, 70, 128, 10**6, 2**64)
+    },
     "float number of wires": (lambda: kg.Circuit(2.0), E.WireError, ("integer", "2.0")),
     "text number of wires": (lambda: kg.Circuit("2"), E.WireError, ("integer", "'2'")),
     "bool number of wires": (lambda: kg.Circuit(True), E.WireError, ("integer", "True")),
@@ -72,7 +75,11 @@ CIRCUITS: dict[str, tuple[Callable[[], Any], type, tuple[str, ...]]] = {
     "control out of range": (add("x", 0, controls=5), E.WireError, ("x:", "wire 5")),
     "control is a target": (add("x", 0, controls=(0, 1)), E.WireError, ("distinct", "controls")),
     "repeated control": (add("x", 0, controls=(1, 1)), E.WireError, ("distinct",)),
-    "too few control values": (add("x", 0, controls=(1, 2), control_values=(1,)), E.CircuitError, ("2 controls", "(1,)")),
+    "too few control values": (
+        add("x", 0, controls=(1, 2), control_values=(1,)),
+        E.CircuitError,
+        ("2 controls", "(1,)"),
+    ),
     "control value 2": (add("x", 0, controls=1, control_values=2), E.CircuitError, ("0 or 1", "2")),
     "control values without controls": (add("x", 0, control_values=[1]), E.CircuitError, ("0 controls",)),
     # gates and angles
@@ -150,7 +157,11 @@ CIRCUITS: dict[str, tuple[Callable[[], Any], type, tuple[str, ...]]] = {
     "nan coefficient": (lambda: kg.Z(0) * NAN, E.CircuitError, ("finite", "nan")),
     "inf coefficient": (lambda: kg.PauliSum.from_words([(INF, "X")]), E.CircuitError, ("finite",)),
     "anti-Hermitian product": (lambda: kg.compile(three(), kg.X(0) @ kg.Z(0)), E.CircuitError, ("Hermitian", "real")),
-    "words for other wires": (lambda: kg.PauliSum.from_words([(1, "XY")], [0]), E.CircuitError, ("2 letters", "1 wires")),
+    "words for other wires": (
+        lambda: kg.PauliSum.from_words([(1, "XY")], [0]),
+        E.CircuitError,
+        ("2 letters", "1 wires"),
+    ),
     "projector bits": (lambda: kg.Projector("02"), E.CircuitError, ("0 or 1", "02")),
     "projector wires": (lambda: kg.Projector("01", [0]), E.CircuitError, ("2 bits", "1 wires")),
     "not Hermitian": (lambda: kg.Hermitian([[0, 1], [0, 0]], [0]), E.GateMatrixError, ("adjoint", "1")),
@@ -192,7 +203,11 @@ CALLS: dict[str, tuple[Callable[[kg.Model], Any], type, tuple[str, ...]]] = {
     "nan weight": (lambda m: m([0, 0, NAN, 0], X), E.ParameterError, ("finite", "nan")),
     "inf input": (lambda m: m(W, [[0, 0], [0, -INF]]), E.ParameterError, ("finite", "inf")),
     "nan weight in a gradient": (lambda m: m.jacobian([0, 0, NAN, 0], X), E.ParameterError, ("finite",)),
-    "nan weight in a shift": (lambda m: m.jacobian([0, 0, 0, NAN], X, method="parameter-shift"), E.ParameterError, ("finite",)),
+    "nan weight in a shift": (
+        lambda m: m.jacobian([0, 0, 0, NAN], X, method="parameter-shift"),
+        E.ParameterError,
+        ("finite",),
+    ),
     "nan weight in a state": (lambda m: m.state([0, 0, 0, NAN], X), E.ParameterError, ("finite",)),
     "overflowing product": (lambda m: m([0, 1e200, 0, 0], [[1e200, 0]]), E.ParameterError, ("finite",)),
     "complex weights": (lambda m: m(W * 1j, X), E.ArgumentTypeError, ("weights", "real", "complex128")),
@@ -202,12 +217,20 @@ CALLS: dict[str, tuple[Callable[[kg.Model], Any], type, tuple[str, ...]]] = {
     "ragged inputs": (lambda m: m(W, [[1, 2], [3]]), E.ParameterError, ("inputs", "ragged")),
     "huge inputs": (lambda m: m(W, np.broadcast_to(0.0, (10**12, 2))), E.OutOfMemoryError, ("available",)),
     "huge weights": (lambda m: m(np.broadcast_to(0.0, (10**12,)), X), E.OutOfMemoryError, ("weights", "available")),
-    "cotangents of another shape": (lambda m: m.forward(W, X)[1](np.ones((5, 2))), E.ParameterError, ("(5, 3)", "(5, 2)")),
+    "cotangents of another shape": (
+        lambda m: m.forward(W, X)[1](np.ones((5, 2))),
+        E.ParameterError,
+        ("(5, 3)", "(5, 2)"),
+    ),
     "nan cotangents": (lambda m: m.forward(W, X)[1](np.full((5, 3), NAN)), E.ParameterError, ("cotangents", "finite")),
     "no cotangents": (lambda m: m.forward(W, X)[1](None), E.ParameterError, ("cotangents",)),
     "unknown method": (lambda m: m.forward(W, X, method="ajoint"), E.ArgumentError, ("Did you mean 'adjoint'",)),
     "method is a number": (lambda m: m.jacobian(W, X, method=5), E.ArgumentError, ("method", "5")),
-    "adjoint with shots": (lambda m: m.jacobian(W, X, method="adjoint", shots=5), E.ArgumentError, ("no shots", "parameter-shift")),
+    "adjoint with shots": (
+        lambda m: m.jacobian(W, X, method="adjoint", shots=5),
+        E.ArgumentError,
+        ("no shots", "parameter-shift"),
+    ),
     "zero shots": (lambda m: m.sample(W, X, shots=0), E.ArgumentError, ("shots", "got 0")),
     "negative shots": (lambda m: m.jacobian(W, X, shots=-5), E.ArgumentError, ("shots", "-5")),
     "float shots": (lambda m: m(W, X, shots=10.0), E.ArgumentTypeError, ("integer", "float")),

@@ -36,9 +36,7 @@ def test_states(backend, recipe, seed):
     weights, inputs = recipe.arguments(rng, int(rng.integers(1, 5)))
     wanted = recipe.states(weights, inputs)
     for dtype, atol in (("complex128", 1e-12), ("complex64", 2e-5)):
-        np.testing.assert_allclose(
-            compile_state(recipe, backend, dtype).state(weights, inputs), wanted, atol=atol
-        )
+        np.testing.assert_allclose(compile_state(recipe, backend, dtype).state(weights, inputs), wanted, atol=atol)
 
 
 @given(recipe=recipes(), seed=seeds)
@@ -93,7 +91,10 @@ def test_expectations_of_long_words_on_more_wires(backend, precision: Precision,
         expected.append(np.vdot(psi, moved).real)
     np.testing.assert_allclose(model(), expected, atol=precision.atol)
     total = kg.compile(
-        circuit, kg.PauliSum.from_words([(0.1 * i, w) for i, w in enumerate(words)]), dtype=precision.dtype, backend=backend
+        circuit,
+        kg.PauliSum.from_words([(0.1 * i, w) for i, w in enumerate(words)]),
+        dtype=precision.dtype,
+        backend=backend,
     )
     np.testing.assert_allclose(total(), [0.1 * np.arange(40) @ expected], atol=100 * precision.atol)
 
@@ -143,7 +144,15 @@ def test_relabelled_wires_permute_the_state(backend, recipe, seed):
     weights, inputs = recipe.arguments(rng, 2)
     new = [int(w) for w in rng.permutation(recipe.n)]
     moved = [
-        Step(s.name, s.angles, tuple(new[w] for w in s.wires), tuple(new[w] for w in s.controls), s.values, s.inverse, s.extra)
+        Step(
+            s.name,
+            s.angles,
+            tuple(new[w] for w in s.wires),
+            tuple(new[w] for w in s.controls),
+            s.values,
+            s.inverse,
+            s.extra,
+        )
         for s in recipe.steps
     ]
     plain = compile_state(recipe, backend).state(weights, inputs).reshape((2,) + (2,) * recipe.n)
@@ -167,7 +176,15 @@ def test_unused_wires_change_nothing(backend, recipe, seed):
     n = recipe.n + 3
     kept = sorted(int(w) for w in rng.permutation(n)[: recipe.n])
     moved = [
-        Step(s.name, s.angles, tuple(kept[w] for w in s.wires), tuple(kept[w] for w in s.controls), s.values, s.inverse, s.extra)
+        Step(
+            s.name,
+            s.angles,
+            tuple(kept[w] for w in s.wires),
+            tuple(kept[w] for w in s.controls),
+            s.values,
+            s.inverse,
+            s.extra,
+        )
         for s in recipe.steps
     ]
     word = "".join(rng.choice(list("XYZ"), size=recipe.n))

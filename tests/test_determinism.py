@@ -140,7 +140,9 @@ def test_changing_the_number_of_threads_under_load(backend, threads, rng):
     assert not worker.is_alive() and not wrong
 
 
-@pytest.mark.parametrize("clone", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy, copy.copy], ids=["pickle", "deepcopy", "copy"])
+@pytest.mark.parametrize(
+    "clone", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy, copy.copy], ids=["pickle", "deepcopy", "copy"]
+)
 def test_clones_of_a_used_model(backend, precision: Precision, clone, rng):
     recipe = strategies.random_recipe(rng, 5, 60, n_weights=3, n_inputs=2)  # sixty gates: nearly every row of the table
     weights, inputs = recipe.arguments(rng, 3)
@@ -295,7 +297,8 @@ print("usable", flush=True)
 
 @pytest.mark.parametrize(
     ("kind", "n", "layers", "batch"),
-    [("state", 22, 40, 1), ("__call__", 20, 120, 1), ("pullback", 20, 30, 1), ("__call__", 10, 30, 20_000), ("pullback", 10, 20, 4000)],
+    [("state", 22, 40, 1), ("__call__", 20, 120, 1), ("pullback", 20, 30, 1),
+     ("__call__", 10, 30, 20_000), ("pullback", 10, 20, 4000)],
 )  # fmt: skip
 def test_control_c_is_heard_within_a_moment(backend, kind, n, layers, batch, record_property):
     script = INTERRUPT.format(backend=backend, kind=kind, n=n, layers=layers, batch=batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from reference import Op
 
 import ketgrad as kg
 from ketgrad.errors import CircuitError
-from ketgrad.gates import BY_NAME, GATES, GateSpec
 from ketgrad.gate_reference import reference as reference_page
+from ketgrad.gates import BY_NAME, GATES, GateSpec
 
 FIXED = [s for s in GATES if s.wires is not None]
 rows = pytest.mark.parametrize("spec", GATES, ids=lambda s: s.name)
@@ -197,7 +197,7 @@ class Case:
     values: list[float]
 
 
-@lru_cache(maxsize=None)  # shared by the engines and dtypes: the oracle is what takes the time
+@cache  # shared by the engines and dtypes: the oracle is what takes the time
 def cases(spec: GateSpec) -> list[Case]:
     rng, out = np.random.default_rng(7), []
     for k in sizes(spec) if spec.wires is not None else [1, 2, 3]:
@@ -249,7 +249,7 @@ def start(circuit: kg.Circuit, x: np.ndarray) -> None:
         circuit.cx(q, q + 1)
 
 
-@lru_cache(maxsize=None)
+@cache
 def nine_wires(spec: GateSpec, batch: int) -> tuple[np.ndarray, list[Op], np.ndarray, np.ndarray]:
     """Inputs (batch, N + angles), placements of the row one after another, and the oracle's states and values."""
     rng = np.random.default_rng(11)
@@ -262,7 +262,9 @@ def nine_wires(spec: GateSpec, batch: int) -> tuple[np.ndarray, list[Op], np.nda
             order = [turn % N, *(w for w in order if w != turn % N)]
         controls = tuple(order[k : k + turn % 3])
         values = tuple(int(v) for v in rng.integers(0, 2, len(controls)))
-        ops.append(Op(spec.name, (), tuple(order[:k]), controls, values, False, reference.random_extra(spec.extra, k, rng)))
+        ops.append(
+            Op(spec.name, (), tuple(order[:k]), controls, values, False, reference.random_extra(spec.extra, k, rng))
+        )
     states, expected = [], np.zeros((batch, len(WORDS)))
     for b, row in enumerate(inputs):
         psi = reference.zero_state(N)

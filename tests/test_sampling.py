@@ -40,7 +40,9 @@ def test_chi_square_deviation_sees_a_wrong_distribution(rng):
     assert chi_square_deviation(np.bincount(rng.choice(4, 1000), minlength=4), 1000 * p) > 4.5
 
 
-def random_model(n: int, rng: np.random.Generator, backend: str, dtype: str = "complex128", **kwargs: object) -> kg.Model:
+def random_model(
+    n: int, rng: np.random.Generator, backend: str, dtype: str = "complex128", **kwargs: object
+) -> kg.Model:
     circuit = kg.Circuit(n).prepare(reference.random_state(n, rng))
     return kg.compile(circuit, dtype=dtype, backend=backend, **kwargs)
 
@@ -86,7 +88,10 @@ def test_batches(backend, rng):
     recipe = strategies.random_recipe(rng, 3, 10, n_weights=2, n_inputs=2)
     weights, inputs = recipe.arguments(rng, 4)
     model = kg.compile(recipe.circuit(), backend=backend)
-    bits, counts = model.sample(weights, inputs, shots=20_000, seed=3), model.counts(weights, inputs, shots=20_000, seed=3)
+    bits, counts = (
+        model.sample(weights, inputs, shots=20_000, seed=3),
+        model.counts(weights, inputs, shots=20_000, seed=3),
+    )
     assert bits.shape == (4, 20_000, 3) and len(counts) == 4
     for b in range(4):
         wanted = 20_000 * model.probabilities(weights, inputs[b])
@@ -132,9 +137,7 @@ def test_both_backends_draw_the_same(rng):
     if len(BACKENDS) < 2:
         pytest.skip("compares two backends")
     for n in (2, 7, 13, 16):
-        a, b = (
-            random_model(n, np.random.default_rng(n), backend).sample(shots=20_000, seed=n) for backend in BACKENDS
-        )
+        a, b = (random_model(n, np.random.default_rng(n), backend).sample(shots=20_000, seed=n) for backend in BACKENDS)
         assert (a != b).any(axis=1).mean() < 1e-3  # only draws at a bin's edge may differ
 
 
@@ -217,8 +220,9 @@ def test_basis_states_have_one_outcome_and_no_variance(backend, precision: Preci
 
 @pytest.mark.parametrize(
     ("shots", "error"),
-    [(0, ArgumentError), (-1, ArgumentError), (10**9 + 1, ArgumentError), (10**30, ArgumentError), (1.0, ArgumentTypeError),
-     ("5", ArgumentTypeError), (True, ArgumentTypeError), (None, ArgumentTypeError), ([1], ArgumentTypeError)],
+    [(0, ArgumentError), (-1, ArgumentError), (10**9 + 1, ArgumentError), (10**30, ArgumentError),
+     (1.0, ArgumentTypeError), ("5", ArgumentTypeError), (True, ArgumentTypeError), (None, ArgumentTypeError),
+     ([1], ArgumentTypeError)],
 )  # fmt: skip
 def test_shots_that_cannot_be(backend, shots, error):
     model = kg.compile(kg.Circuit(1).h(0), kg.Z(0), backend=backend)
@@ -232,7 +236,8 @@ def test_shots_that_cannot_be(backend, shots, error):
 
 
 @pytest.mark.parametrize(
-    ("seed", "error"), [(-1, ArgumentError), (1.5, ArgumentTypeError), ("a", ArgumentTypeError), (True, ArgumentTypeError)]
+    ("seed", "error"),
+    [(-1, ArgumentError), (1.5, ArgumentTypeError), ("a", ArgumentTypeError), (True, ArgumentTypeError)],
 )
 def test_seeds_that_cannot_be(backend, seed, error):
     model = kg.compile(kg.Circuit(1).h(0), kg.Z(0), backend=backend)

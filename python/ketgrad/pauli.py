@@ -31,6 +31,7 @@ Key = tuple[Word, Pattern]
 
 MAX_WIRES = 62  # 2^62 amplitudes still count in a signed 64-bit integer
 MAX_MATRIX_WIRES = 14  # 2^14 x 2^14 complex numbers are 4 GiB
+MAX_FLIPPED_WIRES = 10  # 2^10 words for one product of two terms
 MAX_HERMITIAN_WIRES = 6  # 4^6 = 4096 words; beyond it a matrix costs more than the state it measures
 
 _PRODUCT = {
@@ -107,6 +108,27 @@ def _multiply_words(a: Word, b: Word) -> tuple[complex, Word]:
             factor, letters[wire] = _PRODUCT[mine, letter]
             phase *= factor
     return phase, tuple(sorted(letters.items()))
+
+
+def _multiply(a: Key, b: Key) -> Iterator[tuple[Key, complex]]:
+    """The product of two terms of coefficient 1. Projectors stay patterns, except under an X or Y of the other term."""
+    bits: dict[int, int] = dict(a[1])
+    if any(bits.setdefault(wire, bit) != bit for wire, bit in b[1]):
+        return  # |0><0| times |1><1|
+    pairs = ((a[0], dict(b[1])), (b[0], dict(a[1])))
+    flipped = sorted(w for word, pattern in pairs for w, c in word if c != "Z" and w in pattern)
+    if len(flipped) > MAX_FLIPPED_WIRES:
+        raise CircuitError(f"a projector times X or Y on more than {MAX_FLIPPED_WIRES} of its wires has too many terms")
+    kept = {w: bits[w] for w in sorted(bits) if w not in flipped}
+    for chosen in itertools.product((False, True), repeat=len(flipped)):  # |b><b| = (1 + (-1)^b Z) / 2
+        letters = [(w, "Z") for w, take in zip(flipped, chosen, strict=True) if take]
+        sign = (-1.0) ** sum(bits[w] for w, _ in letters) / 2 ** len(flipped)
+        from_b, from_a = (tuple((w, c) for w, c in letters if w in pattern) for _, pattern in pairs)
+        first, left = _multiply_words(a[0], from_a)
+        second, right = _multiply_words(from_b, b[0])
+        third, word = _multiply_words(left, right)
+        sign *= (-1.0) ** sum(kept.get(w, 0) for w, _ in word)  # a Z where the pattern says which
+        yield (tuple((w, c) for w, c in word if w not in kept), tuple(kept.items())), sign * first * second * third
 
 
 class PauliSum:
@@ -212,16 +234,11 @@ class PauliSum:
         """Operator product, wires may overlap."""
         if not isinstance(other, PauliSum):
             return NotImplemented
-        patterned = {w for _, p in (*self._terms, *other._terms) for w, _ in p}
-        wires = [set(w for w, _ in (*word, *p)) for s in (self, other) for word, p in s._terms]
-        if patterned and any(sum(w in ws for ws in wires) > 1 for w in patterned):
-            self, other = self.without_patterns(), other.without_patterns()
         out: dict[Key, complex] = {}
-        for (wa, pa), ca in self._terms.items():
-            for (wb, pb), cb in other._terms.items():
-                phase, word = _multiply_words(wa, wb)
-                key = (word, tuple(sorted((*pa, *pb))))
-                out[key] = out.get(key, 0.0) + ca * cb * phase
+        for a, ca in self._terms.items():
+            for b, cb in other._terms.items():
+                for key, c in _multiply(a, b):
+                    out[key] = out.get(key, 0.0) + ca * cb * c
         return PauliSum(out).simplify()
 
     def square(self) -> PauliSum:
