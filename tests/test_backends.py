@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import time
 
 import numpy as np
@@ -337,6 +339,40 @@ def test_memory_text():
     assert memory.format_bytes(17) == "17 B"
     assert memory.format_bytes(16 << 62) == "64.0 EiB"
     assert memory.available_bytes() > 0
+
+
+def test_limits_of_containers_are_read(monkeypatch):
+    files = {
+        "/proc/self/cgroup": "0::/box\n",
+        "/sys/fs/cgroup/memory.max": "max\n",
+        "/sys/fs/cgroup/memory.current": "5\n",
+        "/sys/fs/cgroup/box/memory.max": str(3 << 20),
+        "/sys/fs/cgroup/box/memory.current": str(1 << 20),
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes": str(9 << 20),
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes": str(8 << 20),
+    }
+
+    def read(path: str) -> str:
+        if path not in files:
+            raise FileNotFoundError(path)
+        return files[path]
+
+    monkeypatch.setattr(memory, "_read", read)
+    assert memory._cgroup() == 1 << 20  # the tightest of both
+    for path in list(files)[5:]:
+        del files[path]
+    assert memory._cgroup() == 2 << 20
+    files.clear()
+    assert memory._cgroup() is None
+    assert memory._machine() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    files["/proc/meminfo"] = "MemTotal: 9 kB\nMemAvailable:    7 kB\n"
+    assert memory._machine() == 7 * 1024
+
+
+def test_quota_of_processors_is_read(monkeypatch):
+    for text, wanted in (("150000 100000", 2), ("max 100000", None), ("50000 100000", 1), ("nonsense", None)):
+        monkeypatch.setattr("builtins.open", lambda *_, text=text: io.StringIO(text))
+        assert backends._cgroup_cpus() == wanted
 
 
 def test_many_calls_do_not_leak(backend):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,6 @@ from .gates import GATES, find
 from .pauli import MAX_WIRES, check_wires, check_word
 
 MAX_UNITARY_WIRES = 12  # a 4096 x 4096 matrix, 256 MiB
-_OWNERS = itertools.count(1)
 
 
 class Gate(NamedTuple):
@@ -71,7 +71,8 @@ class Circuit:
         self.gates: list[Gate] = []
         self.initial: tuple[npt.NDArray[np.complex128], tuple[int, ...]] | None = None
         self.groups: list[tuple[str, str, tuple[int, ...], int]] = []  # name, kind, shape, start
-        self._owner = next(_OWNERS)
+        # random, so that a circuit unpickled in another process is not taken for one made there
+        self._owner = int.from_bytes(os.urandom(8), "little")
 
     if TYPE_CHECKING:
 

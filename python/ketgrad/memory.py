@@ -39,6 +39,17 @@ def _machine() -> int | None:
         return None
 
 
+def _reclaimable(path: str) -> int:
+    """Bytes of file cache that a cgroup counts as used and gives back on demand."""
+    try:
+        for line in _read(path).splitlines():
+            if line.startswith("inactive_file "):
+                return int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return 0
+
+
 def _cgroup() -> int | None:
     """Bytes left in the tightest cgroup (v2, then v1)."""
     left = []
@@ -52,11 +63,11 @@ def _cgroup() -> int | None:
     for folder in folders:
         limit, used = _read_number(f"{folder}/memory.max"), _read_number(f"{folder}/memory.current")
         if limit is not None and used is not None:
-            left.append(limit - used)
+            left.append(limit - used + _reclaimable(f"{folder}/memory.stat"))
     limit = _read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes")
     used = _read_number("/sys/fs/cgroup/memory/memory.usage_in_bytes")
     if limit is not None and used is not None and limit < 1 << 60:
-        left.append(limit - used)
+        left.append(limit - used + _reclaimable("/sys/fs/cgroup/memory/memory.stat"))
     return min(left) if left else None
 
 
