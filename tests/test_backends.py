@@ -362,6 +362,8 @@ def test_limits_of_containers_are_read(monkeypatch):
     for path in list(files)[5:]:
         del files[path]
     assert memory._cgroup() == 2 << 20
+    files["/sys/fs/cgroup/box/memory.stat"] = "anon 17\ninactive_file 4096\n"
+    assert memory._cgroup() == (2 << 20) + 4096  # file cache is given back on demand
     files.clear()
     assert memory._cgroup() is None
     assert memory._machine() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
