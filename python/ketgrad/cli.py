@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as error:  # argparse has printed what is wrong, or the help
         return int(error.code or 0)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()  # here, where a closed pipe can still be answered, not when the interpreter exits
+        return code
     except KetgradError as error:
         print(f"ketgrad: error: {error}", file=sys.stderr)
         return 1

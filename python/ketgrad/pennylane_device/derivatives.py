@@ -7,7 +7,8 @@ preprocessing has warned of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,37 @@ def pick(gradient: Array, columns: Sequence[int | None]) -> Array:
         if column is not None:
             out[..., k] = gradient[..., column]
     return out
+
+
+class Gradients(tuple[Any, ...]):
+    """One gradient for each trainable parameter, numbers beside (B,) arrays.
+
+    PennyLane's torch interface asks `np.squeeze(gradients).shape` whether there are any; numpy would refuse to make an
+    array of different shapes, and asks this method first.
+    """
+
+    def squeeze(self) -> npt.NDArray[np.bool_]:
+        return np.ones(len(self), dtype=bool)
+
+
+def pick_each(gradients: Sequence[Any], columns: Sequence[int | None]) -> Gradients:
+    """One gradient for each trainable parameter, from one for each angle."""
+    return Gradients(np.zeros(()) if column is None else gradients[column] for column in columns)
+
+
+def pull_batch(
+    pullback: Callable[[Array], Any], cotangents: Any, measurements: int, batch: int, batched: Sequence[bool]
+) -> list[Array]:
+    """Gradients of a broadcast tape: (B,) for a broadcast angle, a number for any other; with K cotangents at once,
+    one axis more in front."""
+    parts = [cotangents] if measurements == 1 else list(cotangents)
+    arrays = [np.real(np.asarray(qml.math.to_numpy(c), dtype=complex)) for c in parts]
+    sets = np.stack([a.reshape(-1, batch) for a in arrays], axis=-1)  # (K, B, M)
+    pulled = [pullback(np.ascontiguousarray(c)) for c in sets]
+    weights, inputs = np.array([g.weights for g in pulled]), np.array([g.inputs for g in pulled])
+    plain, varied = itertools.count(), itertools.count()
+    out = [inputs[:, :, next(varied)] if b else weights[:, next(plain)] for b in batched]
+    return out if arrays[0].ndim > 1 else [g[0] for g in out]
 
 
 def nest(jacobian: Array) -> Any:

@@ -23,19 +23,17 @@ from pennylane.devices import Device, ExecutionConfig
 from pennylane.devices.modifiers import simulator_tracking, single_tape_support
 from pennylane.exceptions import DeviceError
 from pennylane.exceptions import WireError as PennyLaneWireError
-from pennylane.math import Interface
 
 from ..errors import KetgradError, OutOfMemoryError, WireError
 from .conversion import Reading, is_light, read_tape
-from .derivatives import cotangent_rows, nest, pick, tangent_product, trainable_columns
+from .derivatives import cotangent_rows, nest, pick, pick_each, pull_batch, tangent_product, trainable_columns
 from .measurements import Compiled, measurement_key
-from .preprocessing import can_differentiate, pipeline
+from .preprocessing import JAX, can_differentiate, pipeline
 
 Array = npt.NDArray[np.float64]
 CACHE_SIZE = 128  # structures kept
 DIFF_METHODS = ("adjoint", "best", "device")
 MCM_METHODS = ("deferred", "device", None)
-JAX = (Interface.JAX, Interface.JAX_JIT)
 
 
 @contextmanager
@@ -290,31 +288,43 @@ class KetgradQubit(Device):  # type: ignore[misc]
 
     def _jacobians(self, circuits: Sequence[Any]) -> list[Array]:
         def work(job: _Job, compiled: Compiled, weights: Any, inputs: Any) -> Array:
+            if any(job.readings[0].batched):
+                raise DeviceError("ketgrad.qubit: Jacobians of broadcast tapes are taken after they are expanded")
             jacobian = compiled.model.jacobian(weights, inputs, method="adjoint")
             return jacobian.weights[None] if inputs is None else jacobian.inputs
 
-        return self._differentiate(circuits, work)
+        return self._differentiate(circuits, work, pick)
 
     def _pull(self, circuits: Sequence[Any], cotangents: Any) -> tuple[Any, ...]:
-        rows = [cotangent_rows(c, len(t.measurements)) for t, c in zip(circuits, cotangents, strict=True)]
-        if any(r.ndim > 1 for r in rows):
-            return tuple(tuple(j.T @ r) for j, r in zip(self._jacobians(circuits), rows, strict=True))
+        rows = [
+            cotangent_rows(c, len(t.measurements)) if t.batch_size is None else None
+            for t, c in zip(circuits, cotangents, strict=True)
+        ]
+        if any(r is not None and r.ndim > 1 for r in rows):  # several sets of cotangents at once
+            if len(circuits) > 1:
+                return tuple(self._pull([t], [c])[0] for t, c in zip(circuits, cotangents, strict=True))
+            (jacobian,) = self._jacobians(circuits)
+            return (tuple(np.asarray(jacobian.T @ np.asarray(rows[0]))),)
 
-        def work(job: _Job, compiled: Compiled, weights: Any, inputs: Any) -> Array:
-            chosen = np.array([rows[p] for p in job.positions])
+        def work(job: _Job, compiled: Compiled, weights: Any, inputs: Any) -> Any:
             _, pullback = compiled.model.forward(weights, inputs, method="adjoint")
+            tape, reading = job.tapes[0], job.readings[0]
+            if any(reading.batched):
+                chosen = cotangents[job.positions[0]]
+                return [pull_batch(pullback, chosen, len(tape.measurements), len(inputs), reading.batched)]
+            chosen = np.array([rows[p] for p in job.positions])
             gradients = pullback(chosen[0] if inputs is None else chosen)
             return gradients.weights[None] if inputs is None else gradients.inputs
 
-        return tuple(tuple(gradient) for gradient in self._differentiate(circuits, work))
+        return tuple(self._differentiate(circuits, work, pick_each))
 
-    def _differentiate(self, circuits: Sequence[Any], work: Callable[..., Array]) -> list[Array]:
-        """For each tape what `work` gives for its angles, by its trainable parameters."""
+    def _differentiate(
+        self, circuits: Sequence[Any], work: Callable[..., Any], choose: Callable[..., Any]
+    ) -> list[Any]:
+        """For each tape what `work` gives for its angles, of which `choose` takes the trainable parameters."""
         out: list[Any] = [None] * len(circuits)
         with _pennylane_errors():
             for job in self._jobs(circuits):
-                if any(job.readings[0].batched):
-                    raise DeviceError("ketgrad.qubit: broadcast tapes are expanded before they are differentiated")
                 compiled = self._compiled(job)
                 if any(s.how != "expval" for s in compiled.steps):
                     raise DeviceError("ketgrad.qubit: the adjoint method differentiates expectation values only")
@@ -322,7 +332,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
                 for position, tape, reading, gradient in zip(
                     job.positions, job.tapes, job.readings, gradients, strict=True
                 ):
-                    out[position] = pick(gradient, trainable_columns(tape, reading.slots))
+                    out[position] = choose(gradient, trainable_columns(tape, reading.slots))
         return out
 
 

@@ -19,6 +19,7 @@ from pennylane.devices.preprocess import (
     validate_measurements,
 )
 from pennylane.exceptions import DeviceError
+from pennylane.math import Interface
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.transforms import broadcast_expand, defer_measurements
 from pennylane.transforms.core import CompilePipeline, transform
@@ -26,6 +27,7 @@ from pennylane.transforms.core import CompilePipeline, transform
 from .conversion import has_constant_data, is_supported, target_gates
 from .measurements import SHADOWS, has_pauli_form
 
+JAX = (Interface.JAX, Interface.JAX_JIT)
 Transformed = tuple[tuple[Any, ...], Callable[[Any], Any]]
 
 
@@ -51,10 +53,12 @@ def pipeline(wires: Any, name: str, config: Any) -> Any:
     )
     if adjoint:
         out.add_transform(_only_expectation_values)
-        out.add_transform(broadcast_expand)
-        out.add_transform(validate_adjoint_trainable_params)
+    if adjoint and (config.interface in JAX or not config.use_device_jacobian_product):
+        out.add_transform(broadcast_expand)  # Jacobians are wanted, and PennyLane has none of a broadcast tape
     else:
         out.add_transform(_expand_constant_batches)
+    if adjoint:
+        out.add_transform(validate_adjoint_trainable_params)
     return out
 
 
