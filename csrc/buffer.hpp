@@ -15,8 +15,9 @@ class Buffer {
       : data_(std::exchange(other.data_, nullptr)),
         bytes_(std::exchange(other.bytes_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
+    Buffer taken(std::move(other));  // leaves `other` empty, and gives back what this one held
+    std::swap(data_, taken.data_);
+    std::swap(bytes_, taken.bytes_);
     return *this;
   }
   Buffer(const Buffer&) = delete;

@@ -49,6 +49,8 @@ struct Split {
 
 void validate(const Source& s) {
   if (s.n_bits < 1 || s.n_bits > kMaxBits) throw std::invalid_argument("a program has 1 to 62 qubits");
+  if (!std::all_of(s.pool.begin(), s.pool.end(), [](double v) { return std::isfinite(v); }))
+    throw std::invalid_argument("the pool has numbers that are not finite");
   if (s.n_shared < 0 || s.n_per_sample < 0) throw std::invalid_argument("slot counts are not negative");
   const u64 outside = ~low_ones(s.n_bits);
   for (std::size_t i = 0; i < s.instructions.size(); ++i) {
@@ -57,13 +59,18 @@ void validate(const Source& s) {
     if (in.ctrl_value & ~in.ctrl_mask && in.opcode != static_cast<int>(Opcode::PairRot))
       refuse(i, "a control value outside the controls");
     if (in.slot < -1 || in.slot >= s.n_shared + s.n_per_sample) refuse(i, "the slot is out of range");
+    const auto opcode = static_cast<Opcode>(in.opcode);
+    if (in.slot >= 0 && opcode != Opcode::Phase && opcode != Opcode::PauliRot && opcode != Opcode::PairRot &&
+        opcode != Opcode::ExpDiag)
+      refuse(i, "only an angle has a slot");
     if (!std::isfinite(in.scale) || !std::isfinite(in.offset)) refuse(i, "the angle is not finite");
     u64 targets = in.x_mask | in.z_mask, words = 0;
     switch (static_cast<Opcode>(in.opcode)) {
       case Opcode::Prepare:
         if (i != 0) refuse(i, "a state is prepared first");
         if (in.ctrl_mask) refuse(i, "a state is prepared without controls");
-        words = in.k <= s.n_bits ? u64{2} << in.k : 0;
+        if (in.k > s.n_bits) refuse(i, "k is not the number of bits");
+        words = u64{2} << in.k;
         break;
       case Opcode::Phase:
         if (targets) refuse(i, "a phase has controls only");

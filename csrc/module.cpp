@@ -2,6 +2,7 @@
 //
 // It checks what memory safety needs (dtype, contiguity, lengths); users' mistakes are caught before, in Python.
 // Every long call releases the GIL and lets Ctrl-C through.
+#include <pthread.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -24,7 +25,13 @@ using Indices = py::array_t<std::uint64_t, py::array::c_style>;
 
 struct Interrupted {};  // a Python signal handler raised; its error is set in this thread
 
+// Only Python's main thread handles signals; any other has nothing to ask, and may be killed in the attempt when the
+// interpreter exits. A forked child's main thread is the one that forked.
+unsigned long main_thread = 0;
+void after_fork_in_child() { main_thread = PyThread_get_thread_ident(); }
+
 void poll_signals() {
+  if (PyThread_get_thread_ident() != main_thread) return;
   const py::gil_scoped_acquire gil;
   if (PyErr_CheckSignals() != 0) throw Interrupted{};
 }
@@ -196,6 +203,8 @@ py::dict layout() {
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
+  main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
+  pthread_atfork(nullptr, nullptr, after_fork_in_child);
   m.doc() = "The native engine of ketgrad; see ketgrad.backends.native.";
   py::class_<Tape>(m, "Tape", "Final states kept for a pullback.");
   py::class_<Plan>(m, "Plan", "A compiled program.")

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -109,7 +110,7 @@ struct Job {
 
 class Pool {
  public:
-  explicit Pool(int workers) {
+  explicit Pool(int workers) : size_(workers) {
     try {
       for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { loop(); });
     } catch (const std::system_error&) {
@@ -126,6 +127,9 @@ class Pool {
     wake_.notify_all();
     for (auto& t : threads_) t.join();
   }
+
+  // Threads asked for; there may be fewer.
+  int size() const { return size_; }
 
   void run(Job& job) {
     {
@@ -175,6 +179,7 @@ class Pool {
     }
   }
 
+  const int size_;
   std::vector<std::thread> threads_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
@@ -187,19 +192,28 @@ class Pool {
 // Leaked on purpose: threads must not be joined while the interpreter unloads, and a forked child has none of them.
 struct Shared {
   std::mutex busy;
-  std::unique_ptr<Pool> pool;
-  int threads = 1;
+  std::unique_ptr<Pool> pool;  // made for the wanted number of threads when a job needs it
+  std::atomic<int> threads{1};
 };
 
 Shared* shared = new Shared;
 
 void after_fork_in_child() {
   auto* fresh = new Shared;  // the old one's mutexes and threads belong to the parent
-  fresh->threads = shared->threads;
+  fresh->threads = shared->threads.load();
   shared = fresh;
 }
 
 const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
+
+// Whether this thread is inside a job: it may hold `busy`, and must neither wait for it nor start another pool job. A
+// signal handler may call anything from there.
+thread_local bool inside_job = false;
+
+struct Inside {
+  bool before = std::exchange(inside_job, true);
+  ~Inside() { inside_job = before; }
+};
 
 }  // namespace
 
@@ -207,19 +221,24 @@ int num_threads() { return shared->threads; }
 
 void set_num_threads(int count) {
   (void)registered;
-  const std::lock_guard lock(shared->busy);
   shared->threads = count;
-  shared->pool.reset();
 }
 
 void run_tasks(std::uint64_t count, TaskRef task, Watch& watch) {
   Job job(task, count, watch);
-  std::unique_lock lock(shared->busy, std::defer_lock);
-  if (count > 1 && shared->threads > 1 && lock.try_lock()) {
-    if (!shared->pool) shared->pool = std::make_unique<Pool>(shared->threads - 1);
-    shared->pool->run(job);
-  } else {
-    job.work();
+  {
+    const Inside inside;
+    std::unique_lock lock(shared->busy, std::defer_lock);
+    const int threads = shared->threads;
+    if (count > 1 && threads > 1 && !inside.before && lock.try_lock()) {
+      if (!shared->pool || shared->pool->size() != threads - 1) {
+        shared->pool.reset();
+        shared->pool = std::make_unique<Pool>(threads - 1);
+      }
+      shared->pool->run(job);
+    } else {
+      job.work();
+    }
   }
   if (job.error) std::rethrow_exception(job.error);
   if (watch.stopped()) throw Stopped{};

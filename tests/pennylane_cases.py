@@ -109,3 +109,28 @@ EXACT = {
     "entropy": lambda: qml.vn_entropy(wires=[1, 2]),
     "mutual information": lambda: qml.mutual_info(wires0=[0], wires1=[2, 3]),
 }
+
+
+def layered(x: Any, w: Any) -> Any:
+    for q in range(3):
+        qml.RY(x[..., q], q)
+    for layer in range(2):
+        for q in range(3):
+            qml.Rot(w[layer, q, 0], w[layer, q, 1], w[layer, q, 2], q)
+        for q in range(3):
+            qml.CNOT([q, (q + 1) % 3])
+    qml.CRX(w[0, 0, 0], [0, 2])
+    qml.ctrl(qml.RZ(-w[0, 1, 1], 1), control=0, control_values=0)
+    qml.adjoint(qml.SingleExcitation(w[1, 1, 1], [0, 1]))
+    qml.GlobalPhase(w[0, 0, 1])
+    return [
+        qml.expval(qml.Z(0)),
+        qml.expval(qml.X(0) @ qml.Y(1) + 0.5 * qml.Z(2)),
+        qml.expval(qml.Hermitian(MATRIX, 2)),
+        qml.expval(qml.Projector([1, 0], [0, 1])),
+    ]
+
+
+def arguments(batch: int | None) -> tuple[Any, Any]:
+    rng = np.random.default_rng(2)
+    return rng.normal(size=3 if batch is None else (batch, 3)), rng.normal(size=(2, 3, 3))

@@ -11,7 +11,7 @@ from golden import PAULI
 
 import ketgrad as kg
 from ketgrad.errors import CircuitError
-from ketgrad.pauli import qubit_wise_groups
+from ketgrad.simulator import qubit_wise_groups
 
 N = 4
 

@@ -14,7 +14,16 @@ import pytest
 qml = pytest.importorskip("pennylane")
 pnp = qml.numpy
 
-from pennylane_cases import IGNORED, MATRIX, assert_same, device_maker, reference, scramble  # noqa: E402
+from pennylane_cases import (  # noqa: E402
+    IGNORED,
+    MATRIX,
+    arguments,
+    assert_same,
+    device_maker,
+    layered,
+    reference,
+    scramble,
+)
 
 import ketgrad.model  # noqa: E402
 import ketgrad.pennylane_device.device as device_module  # noqa: E402
@@ -31,31 +40,6 @@ def make(backend: str) -> Any:
 
 
 # gradients
-
-
-def layered(x: Any, w: Any) -> Any:
-    for q in range(3):
-        qml.RY(x[..., q], q)
-    for layer in range(2):
-        for q in range(3):
-            qml.Rot(w[layer, q, 0], w[layer, q, 1], w[layer, q, 2], q)
-        for q in range(3):
-            qml.CNOT([q, (q + 1) % 3])
-    qml.CRX(w[0, 0, 0], [0, 2])
-    qml.ctrl(qml.RZ(-w[0, 1, 1], 1), control=0, control_values=0)
-    qml.adjoint(qml.SingleExcitation(w[1, 1, 1], [0, 1]))
-    qml.GlobalPhase(w[0, 0, 1])
-    return [
-        qml.expval(qml.Z(0)),
-        qml.expval(qml.X(0) @ qml.Y(1) + 0.5 * qml.Z(2)),
-        qml.expval(qml.Hermitian(MATRIX, 2)),
-        qml.expval(qml.Projector([1, 0], [0, 1])),
-    ]
-
-
-def arguments(batch: int | None) -> tuple[Any, Any]:
-    rng = np.random.default_rng(2)
-    return rng.normal(size=3 if batch is None else (batch, 3)), rng.normal(size=(2, 3, 3))
 
 
 def autograd_jacobian(device: Any, batch: int | None, **options: Any) -> Any:
@@ -221,40 +205,6 @@ def test_a_broadcast_parameter_is_one_call(make: Any, monkeypatch: pytest.Monkey
     got = qml.QNode(layered, make(3), diff_method=None)(x, w)
     assert shapes == [(5, 3)]
     assert_same(got, qml.QNode(layered, reference(3))(x, w))
-
-
-def test_the_gradient_of_a_broadcast_tape_is_one_sweep(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes: list[Any] = []
-    real = Model.forward
-    monkeypatch.setattr(Model, "forward", lambda self, w, x, **k: shapes.append(np.shape(x)) or real(self, w, x, **k))
-    weight = np.array([1.0, -2.0, 0.5, 3.0, 0.25])
-
-    def gradient(device: Any, method: str) -> Any:
-        node = qml.QNode(layered, device, diff_method=method)
-        x, w = (pnp.array(a, requires_grad=True) for a in arguments(5))
-        return qml.grad(lambda x, w: qml.math.sum(qml.math.stack(node(x, w)) ** 2 * weight))(x, w)
-
-    got = gradient(make(3), "adjoint")
-    assert shapes[-1] == (5, 3)  # the pullback's own; before it the values'
-    assert len(shapes) <= 2
-    assert_same(got, gradient(reference(3), "backprop"), 1e-10)
-
-
-def test_several_cotangents_of_a_broadcast_tape_at_once(make: Any) -> None:
-    x = np.array([0.1, 0.7, -0.4])
-    ops = [qml.RX(x, 0), qml.RY(0.3, 0)]
-    for measured in ([qml.expval(qml.Z(0))], [qml.expval(qml.Z(0)), qml.expval(qml.X(0))]):
-        tape = qml.tape.QuantumScript(ops, measured)
-        tape.trainable_params = [0, 1]
-        device = make(1)
-        single = np.random.default_rng(1).normal(size=(2, len(measured), 3))
-        sets = [tuple(c) if len(measured) > 1 else c[0] for c in single]
-        together = tuple(single.swapaxes(0, 1)) if len(measured) > 1 else single[:, 0]
-        wanted = [device.compute_vjp([tape], [c])[0] for c in sets]
-        (got,) = device.compute_vjp([tape], [together])
-        assert got[0].shape == (2, 3) and got[1].shape == (2,)
-        for k in range(2):
-            assert_same(tuple(g[k] for g in got), tuple(wanted[k]), 1e-12)
 
 
 def test_states_of_one_structure_run_one_by_one(make: Any) -> None:

@@ -88,6 +88,8 @@ def program(**changes: object) -> Program:
         ({"opcode_at_0": 5}, "two bits"),
         ({"opcode_at_0": 6}, "number of bits"),
         ({"opcode_at_0": 8}, "number of bits"),
+        ({"opcode_at_0": 2}, "only an angle"),
+        ({"pool": np.full(32, np.nan)}, "pool has numbers"),
         ({"k_at_1": 1}, "number of bits"),
         ({"k_at_1": 200}, "number of bits"),
         ({"payload_at_1": -1}, "payload"),

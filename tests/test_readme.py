@@ -27,12 +27,12 @@ def test_first_example() -> None:
     assert len(BLOCKS[0].strip().splitlines()) <= 20
     values, gradients, model = names["values"], names["gradients"], names["model"]
     assert values.shape == (32, 4)
-    assert gradients.weights.shape == (24,)
+    assert gradients.weights.shape == (2, 4, 3)
     assert gradients.inputs.shape == (32, 4)
     step = 1e-6 * np.eye(24)[5]
-    flat = names["weights"].reshape(-1)
+    flat = (names["weights"] + 0.1 * gradients.weights).reshape(-1)  # before the step of the example
     slope = sum(s * (model(flat + s * step, names["inputs"]) ** 2).sum() for s in (1, -1)) / 2e-6
-    assert gradients.weights[5] == pytest.approx(slope, abs=1e-6)
+    assert gradients.weights.reshape(-1)[5] == pytest.approx(slope, abs=1e-6)
 
 
 def test_choice_of_gradients() -> None:

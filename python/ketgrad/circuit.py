@@ -81,6 +81,10 @@ class Circuit:
     # parameters
 
     def _group(self, kind: str, shape: int | Sequence[int], name: str) -> npt.NDArray[np.object_]:
+        if not isinstance(name, str):
+            raise ParameterError(
+                f"a group's name is a string, got {name!r}; for an array of shape (2, 3) pass the tuple"
+            )
         sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         if any(isinstance(s, bool) or not isinstance(s, (int, np.integer)) or s < 0 for s in sizes):
             raise ParameterError(f"{name}: a shape has integers of at least 0, got {shape!r}")

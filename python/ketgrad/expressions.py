@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ArgumentTypeError, ParameterError
+from .memory import require_bytes
 
 Array = npt.NDArray[np.float64]
 Key = tuple[str, int]  # ("w", i) for weight i, ("x", j) for input j
@@ -97,6 +98,9 @@ class Expression:
             f"{self!r} has no value yet: it is a parameter of the circuit, filled when the model is called"
         )
 
+    def __bool__(self) -> bool:
+        raise ArgumentTypeError(f"{self!r} has no truth value: it is filled when the model is called")
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Expression) and self.owner == other.owner and self.terms == other.terms
 
@@ -147,6 +151,24 @@ def finite(value: Any, what: str) -> float:
         out = math.inf
     if not math.isfinite(out):
         raise ParameterError(f"{what} must be finite, got {out}")
+    return out
+
+
+def real_array(value: Any, what: str) -> Array:
+    """`value` as a float64 array; complex, infinite and missing numbers are refused."""
+    if value is None:
+        return np.zeros(0)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        raise ParameterError(f"{what} must be an array of real numbers, got a ragged {type(value).__name__}") from None
+    if array.dtype.kind not in "fiub":
+        raise ArgumentTypeError(f"{what} must be an array of real numbers, got dtype {array.dtype}")
+    require_bytes(8 * array.size, f"an array of {what} of shape {array.shape}")
+    out = np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
+    if not np.isfinite(out).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(out))[0])
+        raise ParameterError(f"{what} must be finite, got {out[where]} at position {where}")
     return out
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from .circuit import Circuit
 from .engines import Engines
 from .errors import ArgumentError, ArgumentTypeError, ParameterError, suggest
+from .expressions import real_array
 from .gradients import adjoint
 from .lowering import lower, wire_bit
 from .memory import require_bytes
@@ -38,7 +39,7 @@ METHODS = ("best", "adjoint", "parameter-shift")
 
 
 class Gradients(NamedTuple):
-    """Gradients of sum(cotangents * values): weights (P,), inputs (F,) or (B, F)."""
+    """Gradients of sum(cotangents * values): weights in the shape they were given, inputs (F,) or (B, F)."""
 
     weights: Array
     inputs: Array
@@ -114,7 +115,9 @@ class Model:
         Args:
             method: "adjoint", "parameter-shift", or "best": adjoint when exact, parameter-shift with shots.
         """
+        self._check_observables()
         w, x, batched = self._arguments(weights, inputs)
+        given = np.shape(weights) or (self._n_weights,)
         if _keep:
             w, x = w.copy(), x.copy()  # the caller may change his arrays before the pullback
         how = self._method(method, shots)
@@ -135,7 +138,7 @@ class Model:
             else:
                 jac = self._shift_jacobian(w, x, shots, rng)
                 grad_w, grad_x = np.einsum("bm,bmp->p", c, jac[0]), np.einsum("bm,bmf->bf", c, jac[1])
-            return Gradients(grad_w, grad_x if batched else grad_x[0])
+            return Gradients(grad_w.reshape(given), grad_x if batched else grad_x[0])
 
         return values if batched else values[0], pullback
 
@@ -149,6 +152,7 @@ class Model:
         seed: Seed = None,
     ) -> Jacobian:
         """Derivatives of every value by every weight and input, with variances when `shots` is given."""
+        self._check_observables()
         w, x, batched = self._arguments(weights, inputs)
         how = self._method(method, shots)
         if how == "adjoint":
@@ -284,10 +288,10 @@ class Model:
         return self._engines
 
     def _arguments(self, weights: Any, inputs: Any) -> tuple[Array, Array, bool]:
-        w = _numbers(weights, "weights").reshape(-1)
+        w = real_array(weights, "weights").reshape(-1)
         if w.size != self._n_weights:
             raise ParameterError(f"the circuit has {self._n_weights} weights, got {w.size}")
-        x = _numbers(inputs, "inputs")
+        x = real_array(inputs, "inputs")
         batched = x.ndim == 2
         if x.ndim > 2 or (x.shape[-1:] or (0,)) != (self._n_inputs,):
             if inputs is None:
@@ -299,9 +303,17 @@ class Model:
             raise ParameterError("inputs: a batch has at least one sample, got none")
         return w, x if batched else x.reshape(1, -1), batched
 
+    def _check_observables(self) -> None:
+        if not self.observables:
+            raise ArgumentError(
+                "the model has no observables; compile it with some, as in kg.compile(circuit, [kg.Z(0)])"
+            )
+
     def _cotangents(self, cotangents: Any, batch: int, batched: bool) -> Array:
-        c = _numbers(cotangents, "cotangents")
+        c = real_array(cotangents, "cotangents")
         wanted = (batch, len(self.observables)) if batched else (len(self.observables),)
+        if np.ndim(cotangents) == 0 and wanted == (1,):
+            c = c.reshape(1)
         if c.shape != wanted:
             raise ParameterError(f"cotangents must have the shape of the values {wanted}, got {c.shape}")
         return c.reshape(batch, -1)
@@ -346,20 +358,6 @@ class Model:
 
     def _bits(self, wires: Sequence[int] | None) -> tuple[int, ...]:
         return tuple(wire_bit(w, self.circuit.n_wires) for w in self._wires(wires))
-
-
-def _numbers(value: Any, what: str) -> Array:
-    """`value` as a float64 array; complex numbers, strings and ragged lists are refused."""
-    if value is None:
-        return np.zeros(0)
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):
-        raise ParameterError(f"{what} must be an array of real numbers, got a ragged {type(value).__name__}") from None
-    if array.dtype.kind not in "fiub":
-        raise ArgumentTypeError(f"{what} must be an array of real numbers, got dtype {array.dtype}")
-    require_bytes(8 * array.size, f"an array of {what} of shape {array.shape}")
-    return np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
 
 
 def compile(

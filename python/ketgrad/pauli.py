@@ -1,7 +1,7 @@
 """Pauli words and observables: the vocabulary, and pure algebra on it.
 
 Owns: `PauliSum` (any real combination of Pauli words), projectors and small Hermitian matrices as such sums,
-products, squares and qubit-wise commuting groups. May not know: bits, opcodes, circuits, backends.
+products and squares. May not know: bits, opcodes, circuits, backends.
 
 A term is a coefficient, a word and a pattern: coefficient * (word on some wires) * |pattern><pattern| on others.
 Patterns keep a projector one term instead of 2^k words.
@@ -141,13 +141,20 @@ class PauliSum:
     __slots__ = ("_terms",)
 
     def __init__(self, terms: Mapping[Key, complex] | None = None) -> None:
+        if terms is not None and any(not isinstance(key, tuple) or len(key) != 2 for key in terms):
+            raise ArgumentTypeError(
+                "a PauliSum is built with kg.X, kg.Y, kg.Z, kg.Projector, kg.Hermitian or kg.PauliSum.from_words, "
+                "as in kg.PauliSum.from_words({'ZZ': 0.5})"
+            )
         self._terms: dict[Key, complex] = dict(terms or {})
 
     @classmethod
-    def from_words(cls, words: Iterable[tuple[float, str]], wires: Sequence[int] | None = None) -> PauliSum:
-        """A sum from (coefficient, word) pairs; letter k acts on `wires[k]` (default: wire k)."""
+    def from_words(
+        cls, words: Iterable[tuple[float, str]] | Mapping[str, float], wires: Sequence[int] | None = None
+    ) -> PauliSum:
+        """A sum from (coefficient, word) pairs or {word: coefficient}; letter k acts on `wires[k]`, or on wire k."""
         terms: dict[Key, complex] = {}
-        for coefficient, word in words:
+        for coefficient, word in ((c, w) for w, c in words.items()) if isinstance(words, Mapping) else words:
             check_word(word)
             where = range(len(word)) if wires is None else check_wires(wires, "PauliSum")
             if len(where) != len(word):
@@ -219,6 +226,8 @@ class PauliSum:
         return out
 
     def __mul__(self, factor: Any) -> PauliSum:
+        if isinstance(factor, PauliSum):
+            raise ArgumentTypeError("the product of two observables is written with @, as in kg.Z(0) @ kg.Z(1)")
         if not isinstance(factor, (int, float, np.integer, np.floating)):
             return NotImplemented
         return PauliSum({k: c * _real(factor) for k, c in self._terms.items()})
@@ -283,10 +292,15 @@ class PauliSum:
             if pattern:
                 bits = "".join(str(b) for _, b in pattern)
                 name = " @ ".join(s for s in (name, f"Projector({bits!r}, wires={tuple(w for w, _ in pattern)})") if s)
-            shown.append(name if c == 1 else f"{c.real:g} * {name}")
+            shown.append(name if c == 1 else f"{_shown(c)} * {name}")
         if len(self._terms) > 8:
             shown.append(f"... {len(self._terms) - 8} more terms")
         return " + ".join(shown) or "0"
+
+
+def _shown(c: complex) -> str:
+    c = complex(c)
+    return f"{c.real:g}" if not c.imag else f"{c.imag:g}j" if not c.real else f"({c:g})"
 
 
 def _name(word: Word) -> str:
@@ -375,23 +389,3 @@ def Hermitian(matrix: npt.ArrayLike, wires: Sequence[int]) -> PauliSum:
             key = (tuple(sorted((w, c_) for w, c_ in zip(where, letters, strict=True) if c_ != "I")), ())
             terms[key] = float(c)
     return PauliSum(terms)
-
-
-def qubit_wise_groups(keys: Sequence[Key]) -> list[tuple[dict[int, str], list[int]]]:
-    """Greedy groups of terms that one measurement setting serves.
-
-    Returns:
-        For each group its basis {wire: letter} and the positions of its terms in `keys`. A pattern counts as Z
-        on its wires.
-    """
-    groups: list[tuple[dict[int, str], list[int]]] = []
-    for position, (word, pattern) in enumerate(keys):
-        need = {**dict(word), **{w: "Z" for w, _ in pattern}}
-        for basis, members in groups:
-            if all(basis.get(w, letter) == letter for w, letter in need.items()):
-                basis.update(need)
-                members.append(position)
-                break
-        else:
-            groups.append((dict(need), [position]))
-    return groups

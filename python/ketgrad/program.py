@@ -105,6 +105,8 @@ def _check_instructions(program: Program) -> None:
     _refuse("instruction", (words > 0) & wrong, "k is not the number of bits")
     size = words << np.where(words > 0, np.where(opcode == Opcode.DENSE, 2 * k, k), 0)
     _refuse("instruction", (words > 0) & ((payload < 0) | (payload + size > len(program.pool))), "payload out of range")
+    angled = np.isin(opcode, (Opcode.PHASE, Opcode.PAULI_ROT, Opcode.PAIR_ROT, Opcode.EXP_DIAG))
+    _refuse("instruction", ~angled & (rows["slot"] >= 0), "only an angle has a slot")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +139,8 @@ class Program:
             raise CircuitError(f"slot counts start at 0, got {self.n_shared} and {self.n_per_sample}")
         if self.instructions.ndim != 1 or self.terms.ndim != 1 or self.pool.ndim != 1:
             raise CircuitError("a program's arrays have one axis")
+        if not np.isfinite(self.pool).all():
+            raise CircuitError("a program's pool has numbers that are not finite")
         _check_instructions(self)
         x, z, ctrl, value = (self.terms[name] for name in _MASKS)
         outside = np.uint64(~((1 << self.n_bits) - 1) & (1 << 64) - 1)

@@ -17,7 +17,7 @@ from .backends import Backend, Plan
 from .errors import ArgumentError, ArgumentTypeError
 from .lowering import Lowered, measured_in_basis, term_masks, wire_bit
 from .memory import require_bytes
-from .pauli import qubit_wise_groups
+from .pauli import Key
 
 Array = npt.NDArray[np.float64]
 Seed: TypeAlias = "int | np.random.Generator | None"  # a string: numpy.random is imported on first use
@@ -111,6 +111,26 @@ def reduced_density(states: npt.NDArray[Any], wires: Sequence[int], n_wires: int
     tensor = states.reshape((batch,) + (2,) * n_wires)
     psi = tensor.transpose([0, *(1 + w for w in wires), *(1 + w for w in rest)]).reshape(batch, 2**k, -1)
     return np.asarray(psi @ psi.conj().transpose(0, 2, 1))
+
+
+def qubit_wise_groups(keys: Sequence[Key]) -> list[tuple[dict[int, str], list[int]]]:
+    """Greedy groups of terms that one measurement setting serves.
+
+    Returns:
+        For each group its basis {wire: letter} and the positions of its terms in `keys`. A pattern counts as Z
+        on its wires.
+    """
+    groups: list[tuple[dict[int, str], list[int]]] = []
+    for position, (word, pattern) in enumerate(keys):
+        need = {**dict(word), **{w: "Z" for w, _ in pattern}}
+        for basis, members in groups:
+            if all(basis.get(w, letter) == letter for w, letter in need.items()):
+                basis.update(need)
+                members.append(position)
+                break
+        else:
+            groups.append((dict(need), [position]))
+    return groups
 
 
 @dataclass(frozen=True, eq=False)

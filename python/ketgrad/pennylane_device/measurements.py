@@ -22,7 +22,8 @@ from pennylane.wires import Wires
 
 from ..circuit import Circuit
 from ..model import Model, compile
-from ..pauli import MAX_HERMITIAN_WIRES, PauliSum, qubit_wise_groups
+from ..pauli import MAX_HERMITIAN_WIRES, PauliSum
+from ..simulator import qubit_wise_groups
 from .conversion import Constant, Index, Reading, append_constant, build_circuit
 from .observables import diagonal_sum, is_pauli_sum, observable_key, pauli_sum
 
