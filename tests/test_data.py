@@ -64,7 +64,7 @@ def test_target_is_any_column(tmp_path: Path) -> None:
         ("a,b,kind\n1,2,x\n1,2,\n", r"line 3, column 3 \('kind'\): the label is missing"),
         ("a,b,kind\n1,2,x\n3,4,x\n", r"column 3 \('kind'\): every row has the label 'x'.*--target"),
         ("kind\nx\ny\n", "only the column 'kind'"),
-        ("1,2,0\n3,4,1\n", "line 1: only numbers; the first line must name the columns"),
+        ("1,2,0\n3,4,1\n", "line 1: numbers in place of names; the first line must name the columns"),
         ("a,,kind\n1,2,x\n", "line 1, column 2: the column has no name"),
         ("a,a,kind\n1,2,x\n", "line 1, column 2: the name 'a' occurs twice"),
         ('a,b,kind\n1,"2,x\n1,2,y\n', "line 3: unexpected end of data"),
@@ -146,3 +146,13 @@ def test_split_is_stratified_disjoint_and_fixed() -> None:
     assert not np.array_equal(test, data.stratified_split(labels, seed=1)[1])
     with pytest.raises(DataError, match="more rows are needed"):
         data.stratified_split(np.array(["a", "b"]))
+
+
+def test_a_missing_header_is_noticed_and_counted_columns_are_names(tmp_path: Path) -> None:
+    rows = "0.1,2.5,cat\n0.3,1.5,dog\n0.2,2.0,cat\n0.4,1.0,dog\n"
+    path = tmp_path / "plain.csv"
+    path.write_text(rows)
+    with pytest.raises(DataError, match="must name the columns"):
+        data.read_csv(path)
+    path.write_text("0,1,label\n" + rows)
+    assert len(data.read_csv(path).labels) == 4

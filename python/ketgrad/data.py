@@ -204,8 +204,11 @@ def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    if all(_is_number(h) for h in header):
-        raise DataError(f"{path}, line 1: only numbers; the first line must name the columns")
+    numbers = [h for h in header if _is_number(h)]
+    # columns may be named 0, 1, 2, ...; any other numbers beside one label are a first row of data
+    counted = any(numbers == [str(i + first) for i in range(len(numbers))] for first in (0, 1))
+    if len(numbers) == len(header) or (len(numbers) == len(header) - 1 and numbers and not counted):
+        raise DataError(f"{path}, line 1: numbers in place of names; the first line must name the columns")
     for column, name in enumerate(header):
         if not name:
             raise DataError(f"{path}, line 1, column {column + 1}: the column has no name")
