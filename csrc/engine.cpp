@@ -73,8 +73,8 @@ class EngineOf final : public Engine {
     return tape;
   }
 
-  void pullback(const Batch& batch, const double* cotangents, u64 sets, Tape* given, bool each, double* shared,
-                double* per_sample, const Poll& poll) const override {
+  void pullback(const Batch& batch, const Cotangents& cotangents, Tape* given, const Pulled& out,
+                const Poll& poll) const override {
     const FlushDenormals flush;
     Watch watch(poll);
     const Job job = plan(batch);
@@ -82,8 +82,8 @@ class EngineOf final : public Engine {
     if (tape && (tape->engine != id_ || tape->batch != batch.size || tape->lanes != job.in_lanes)) tape = nullptr;
     const u64 n_shared = static_cast<u64>(source_.n_shared),
               n_slots = n_shared + static_cast<u64>(source_.n_per_sample);
-    const u64 terms = source_.terms.size();
-    std::vector<double> partial(each ? 0 : job.tasks() * sets * n_shared);  // added up in order of the tasks
+    const u64 terms = source_.terms.size(), row_reals = u64{2} << source_.n_bits, sets = cotangents.sets;
+    std::vector<double> partial(out.each ? 0 : job.tasks() * sets * n_shared);  // added up in order of the tasks
     run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64 task, Buffer&) {
       const u64 first = job.first(index), count = job.count(index, batch.size), width = static_cast<u64>(unit.width());
       Buffer ket(unit.state_bytes()), lambda(unit.state_bytes()), copy;
@@ -97,25 +97,29 @@ class EngineOf final : public Engine {
           psi = &copy;
         }
         std::fill(gradients.begin(), gradients.end(), 0.0);
-        unit.observe(psi->template as<Real>(), lambda.as<Real>(), cotangents + (k * batch.size + first) * terms);
-        unit.reverse(psi->template as<Real>(), lambda.as<Real>(), gradients.data());
+        const u64 row_of_set = k * batch.size + first;
+        unit.observe(psi->template as<Real>(), lambda.as<Real>(), cotangents.values + row_of_set * terms);
+        if (cotangents.states)
+          unit.add(static_cast<const Real*>(cotangents.states) + row_of_set * row_reals, lambda.as<Real>());
+        unit.reverse(psi->template as<Real>(), lambda.as<Real>(), gradients.data(), out.initial != nullptr);
+        if (out.initial) unit.unpack(lambda.as<Real>(), static_cast<Real*>(out.initial) + row_of_set * row_reals);
         for (u64 s = 0; s < n_slots; ++s)
           for (u64 l = 0; l < (job.in_lanes ? count : 1); ++l) {
             const double g = gradients[s * width + l];
             const u64 row = k * batch.size + first + l;
             if (s >= n_shared)
-              per_sample[row * (n_slots - n_shared) + s - n_shared] = g;
-            else if (each)
-              shared[row * n_shared + s] = g;
+              out.per_sample[row * (n_slots - n_shared) + s - n_shared] = g;
+            else if (out.each)
+              out.shared[row * n_shared + s] = g;
             else
               partial[(task * sets + k) * n_shared + s] += g;
           }
       }
     });
-    if (each) return;
-    std::fill(shared, shared + sets * n_shared, 0.0);
+    if (out.each) return;
+    std::fill(out.shared, out.shared + sets * n_shared, 0.0);
     for (u64 task = 0; task < job.tasks(); ++task)
-      for (u64 i = 0; i < sets * n_shared; ++i) shared[i] += partial[task * sets * n_shared + i];
+      for (u64 i = 0; i < sets * n_shared; ++i) out.shared[i] += partial[task * sets * n_shared + i];
   }
 
   void states(const Batch& batch, void* out, const Poll& poll) const override {

@@ -14,11 +14,31 @@
 
 namespace ketgrad {
 
-// Slots of a batch: shared (n_shared,) and per_sample (size, n_per_sample), row-major.
+// Slots of a batch: shared (n_shared,) and per_sample (size, n_per_sample), row-major; and, unless null, the states it
+// starts from instead of |0..0>: (size, 2^n), or one for all, interleaved complex numbers of the engine's precision.
 struct Batch {
   const double* shared;
   const double* per_sample;
   std::uint64_t size;
+  const void* initial = nullptr;
+  bool one_initial = false;
+};
+
+// What a pullback starts from, for each of `sets`: cotangents of the terms' values (sets, size, terms), and, unless
+// null, cotangents of the final states (sets, size, 2^n): the derivative by the state's conjugate.
+struct Cotangents {
+  const double* values;
+  const void* states;
+  std::uint64_t sets;
+};
+
+// What it gives: shared (sets, n_shared), or (sets, size, n_shared) when `each`; per_sample (sets, size, n_per_sample);
+// and, unless null, the cotangents of the initial states (sets, size, 2^n).
+struct Pulled {
+  double* shared;
+  double* per_sample;
+  void* initial;
+  bool each;
 };
 
 // Final states a forward call kept for its pullback.
@@ -36,10 +56,9 @@ class Engine {
   // values (size, terms).
   virtual std::unique_ptr<Tape> forward(const Batch& batch, double* values, bool keep, const Poll& poll) const = 0;
 
-  // cotangents (sets, size, terms) -> shared (sets, n_shared), or (sets, size, n_shared) when `each`, and per_sample
-  // (sets, size, n_per_sample). `tape` may be null.
-  virtual void pullback(const Batch& batch, const double* cotangents, std::uint64_t sets, Tape* tape, bool each,
-                        double* shared, double* per_sample, const Poll& poll) const = 0;
+  // `tape` may be null.
+  virtual void pullback(const Batch& batch, const Cotangents& cotangents, Tape* tape, const Pulled& out,
+                        const Poll& poll) const = 0;
 
   // Final states, interleaved complex numbers of the engine's precision, (size, 2^n).
   virtual void states(const Batch& batch, void* out, const Poll& poll) const = 0;

@@ -8,6 +8,7 @@
 #include <pybind11/stl.h>
 
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 
 #include "dispatch.hpp"
@@ -22,6 +23,8 @@ namespace {
 
 using Doubles = py::array_t<double, py::array::c_style>;
 using Indices = py::array_t<std::uint64_t, py::array::c_style>;
+
+using MaybeArray = std::optional<py::array>;
 
 struct Interrupted {};  // a Python signal handler raised; its error is set in this thread
 
@@ -84,8 +87,8 @@ class Plan {
     engine_ = make_engine(std::move(source), double_precision);
   }
 
-  py::tuple forward(const Doubles& shared, const Doubles& per_sample, bool keep) const {
-    const Batch batch = check(shared, per_sample);
+  py::tuple forward(const Doubles& shared, const Doubles& per_sample, bool keep, const MaybeArray& initial) const {
+    const Batch batch = check(shared, per_sample, initial);
     Doubles values({static_cast<py::ssize_t>(batch.size), n_terms_});
     double* out = values.mutable_data();
     std::unique_ptr<Tape> tape;
@@ -93,25 +96,31 @@ class Plan {
     return py::make_tuple(values, tape ? py::cast(std::move(tape)) : py::none());
   }
 
-  py::tuple pullback(const Doubles& shared, const Doubles& per_sample, const Doubles& cotangents, Tape* tape,
-                     bool each) const {
-    const Batch batch = check(shared, per_sample);
+  py::tuple pullback(const Doubles& shared, const Doubles& per_sample, const Doubles& cotangents, Tape* tape, bool each,
+                     const MaybeArray& initial, const MaybeArray& bras, bool to_initial) const {
+    const Batch batch = check(shared, per_sample, initial);
     const auto size = static_cast<py::ssize_t>(batch.size);
     expect(cotangents.ndim() == 3 && cotangents.shape(1) == size && cotangents.shape(2) == n_terms_,
            "cotangents have shape (sets, batch, terms)");
     const py::ssize_t sets = cotangents.shape(0);
     Doubles to_shared = each ? Doubles({sets, size, py::ssize_t{n_shared_}}) : Doubles({sets, py::ssize_t{n_shared_}});
     Doubles to_samples({sets, size, py::ssize_t{n_per_sample_}});
-    double *g = to_shared.mutable_data(), *h = to_samples.mutable_data();
-    const double* c = cotangents.data();
-    outside_gil([&] { engine_->pullback(batch, c, static_cast<std::uint64_t>(sets), tape, each, g, h, poll_signals); });
-    return py::make_tuple(to_shared, to_samples);
+    const Cotangents from{cotangents.data(), bras ? states_of(*bras, {sets, size}) : nullptr,
+                          static_cast<std::uint64_t>(sets)};
+    py::object at_start = py::none();
+    Pulled to{to_shared.mutable_data(), to_samples.mutable_data(), nullptr, each};
+    if (to_initial) {
+      py::array out = new_states({sets, size});
+      to.initial = out.mutable_data();
+      at_start = out;
+    }
+    outside_gil([&] { engine_->pullback(batch, from, tape, to, poll_signals); });
+    return py::make_tuple(to_shared, to_samples, at_start);
   }
 
-  py::array states(const Doubles& shared, const Doubles& per_sample) const {
-    const Batch batch = check(shared, per_sample);
-    const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(batch.size), py::ssize_t{1} << n_bits_};
-    py::array out(double_ ? py::dtype::of<std::complex<double>>() : py::dtype::of<std::complex<float>>(), shape);
+  py::array states(const Doubles& shared, const Doubles& per_sample, const MaybeArray& initial) const {
+    const Batch batch = check(shared, per_sample, initial);
+    py::array out = new_states({static_cast<py::ssize_t>(batch.size)});
     void* data = out.mutable_data();
     outside_gil([&] { engine_->states(batch, data, poll_signals); });
     return out;
@@ -120,11 +129,33 @@ class Plan {
   std::string mode(std::uint64_t batch_size) const { return engine_->mode(batch_size); }
 
  private:
-  Batch check(const Doubles& shared, const Doubles& per_sample) const {
+  Batch check(const Doubles& shared, const Doubles& per_sample, const MaybeArray& initial) const {
     expect(shared.ndim() == 1 && shared.shape(0) == n_shared_, "shared slots have shape (n_shared,)");
     expect(per_sample.ndim() == 2 && per_sample.shape(1) == n_per_sample_,
            "per-sample slots have shape (batch, n_per_sample)");
-    return {shared.data(), per_sample.data(), static_cast<std::uint64_t>(per_sample.shape(0))};
+    Batch out{shared.data(), per_sample.data(), static_cast<std::uint64_t>(per_sample.shape(0))};
+    if (initial) {
+      out.one_initial = initial->ndim() == 2 && initial->shape(0) == 1;
+      out.initial = states_of(*initial, {out.one_initial ? 1 : per_sample.shape(0)});
+    }
+    return out;
+  }
+
+  py::dtype state_type() const {
+    return double_ ? py::dtype::of<std::complex<double>>() : py::dtype::of<std::complex<float>>();
+  }
+
+  py::array new_states(std::vector<py::ssize_t> shape) const {
+    shape.push_back(py::ssize_t{1} << n_bits_);
+    return py::array(state_type(), shape);
+  }
+
+  const void* states_of(const py::array& states, std::vector<py::ssize_t> shape) const {
+    shape.push_back(py::ssize_t{1} << n_bits_);
+    expect(states.dtype().equal(state_type()) && (states.flags() & py::array::c_style) != 0 &&
+               std::vector<py::ssize_t>(states.shape(), states.shape() + states.ndim()) == shape,
+           "states are contiguous, of the plan's dtype and of shape (..., batch, 2^n)");
+    return states.data();
   }
 
   int n_bits_, n_shared_, n_per_sample_;
@@ -211,10 +242,13 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init<const py::array&, const Doubles&, const py::array&, int, int, int, bool>(), py::arg("instructions"),
            py::arg("pool"), py::arg("terms"), py::arg("n_bits"), py::arg("n_shared"), py::arg("n_per_sample"),
            py::arg("double_precision"))
-      .def("forward", &Plan::forward, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(), py::arg("keep"))
+      .def("forward", &Plan::forward, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(), py::arg("keep"),
+           py::arg("initial"))
       .def("pullback", &Plan::pullback, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(),
-           py::arg("cotangents").noconvert(), py::arg("tape").none(true), py::arg("each"))
-      .def("states", &Plan::states, py::arg("shared").noconvert(), py::arg("per_sample").noconvert())
+           py::arg("cotangents").noconvert(), py::arg("tape").none(true), py::arg("each"), py::arg("initial"),
+           py::arg("bras"), py::arg("to_initial"))
+      .def("states", &Plan::states, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(),
+           py::arg("initial"))
       .def("mode", &Plan::mode, py::arg("batch_size"));
   m.def("probabilities", &probabilities_of, py::arg("states").noconvert(), py::arg("bits"));
   m.def("sample", &sample_of, py::arg("states").noconvert(), py::arg("uniforms").noconvert());

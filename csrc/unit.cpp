@@ -29,6 +29,8 @@ std::vector<Trig> shared_trig(const std::vector<Step>& steps, const double* shar
 
 template <typename Real>
 void Unit<Real>::bind(const Batch& batch, u64 first, u64 count) {
+  batch_ = &batch;
+  first_ = first;
   count_ = count;
   const u64 slots = static_cast<u64>(source_.n_per_sample);
   if (slots == 0) return;
@@ -170,7 +172,44 @@ void Unit<Real>::apply(std::size_t index, Real* psi, bool inverse) {
 }
 
 template <typename Real>
+template <typename Row, typename F>
+void Unit<Real>::along_rows(Row row, F f) {
+  executor_.over(compiled_.layout.groups, [&](u64 begin, u64 end, u64) {
+    for (int l = 0; l < lanes; ++l) {
+      const Real* from = row(static_cast<u64>(l));
+      for (u64 i = begin; i < end; ++i) {
+        const u64 index = lanes_mode() ? i : i * lanes + static_cast<u64>(l);
+        for (u64 part = 0; part < 2; ++part) f((2 * i + part) * lanes + static_cast<u64>(l), from[2 * index + part]);
+      }
+    }
+  });
+}
+
+template <typename Real>
+void Unit<Real>::load_initial(Real* psi) {
+  const Real* rows = static_cast<const Real*>(batch_->initial);
+  const u64 reals = u64{2} << source_.n_bits;
+  auto row = [&](u64 lane) {
+    if (batch_->one_initial) return rows;
+    return rows + (first_ + (lanes_mode() ? std::min(lane, count_ - 1) : 0)) * reals;
+  };
+  along_rows(row, [&](u64 at, Real value) { psi[at] = value; });
+}
+
+template <typename Real>
+void Unit<Real>::add(const Real* states, Real* lambda) {
+  const u64 reals = u64{2} << source_.n_bits;
+  auto row = [&](u64 lane) { return states + (lanes_mode() ? std::min(lane, count_ - 1) : 0) * reals; };
+  along_rows(row, [&](u64 at, Real value) { lambda[at] += value; });
+}
+
+template <typename Real>
 void Unit<Real>::forward(Real* psi) {
+  if (batch_->initial) {
+    load_initial(psi);
+    for (std::size_t i = 0; i < compiled_.steps.size(); ++i) apply(i, psi, false);
+    return;
+  }
   executor_.over(compiled_.layout.groups, [&](u64 begin, u64 end, u64) {
     std::memset(psi + begin * group, 0, (end - begin) * group * sizeof(Real));
   });
@@ -262,7 +301,7 @@ void Unit<Real>::record(const Step& step, const std::vector<double>& sums, u64 t
 }
 
 template <typename Real>
-void Unit<Real>::reverse(Real* psi, Real* lambda, double* gradients) {
+void Unit<Real>::reverse(Real* psi, Real* lambda, double* gradients, bool to_start) {
   const auto& steps = compiled_.steps;
   std::size_t first = 0;  // nothing before the first parameter has a gradient
   while (first < steps.size() && steps[first].slot < 0) ++first;
@@ -293,6 +332,8 @@ void Unit<Real>::reverse(Real* psi, Real* lambda, double* gradients) {
     }
     record(step, sums, tasks, gradients);
   }
+  if (to_start)
+    for (std::size_t i = first; i-- > 0;) apply(i, lambda, true);
 }
 
 template <typename Real>

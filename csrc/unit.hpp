@@ -74,8 +74,11 @@ class Unit {
   void values(const Real* psi, double* out);
   // lambda = sum over terms of cotangent * term psi; cotangents (count, terms), 0 for the lanes beyond.
   void observe(const Real* psi, Real* lambda, const double* cotangents);
-  // Consumes both states; adds d/d slot to gradients (slots, width()).
-  void reverse(Real* psi, Real* lambda, double* gradients);
+  // lambda += states (count, 2^n), interleaved complex rows.
+  void add(const Real* states, Real* lambda);
+  // Consumes psi; adds d/d slot to gradients (slots, width()). Leaves lambda at the start of the program when
+  // `to_start`, else anywhere.
+  void reverse(Real* psi, Real* lambda, double* gradients, bool to_start);
   // Interleaved complex rows (count, 2^n); in single mode in place when out is psi.
   void unpack(const Real* psi, Real* out);
 
@@ -88,6 +91,10 @@ class Unit {
   // The phases of a table step; `memory` holds those that depend on an angle.
   TableEntries<Real> entries(std::size_t step, bool inverse, Buffer& memory) const;
   void prepare(const Instruction& in, Real* psi);
+  void load_initial(Real* psi);
+  // f(here, there) for each real of the state and of its interleaved row, which row(lane) gives.
+  template <typename Row, typename F>
+  void along_rows(Row row, F f);
   void apply(std::size_t step, Real* psi, bool inverse);
   void record(const Step& step, const std::vector<double>& sums, u64 tasks, double* gradients) const;
 
@@ -96,7 +103,8 @@ class Unit {
   const KernelTable<Real>& kernels_;
   const std::vector<Trig>& trig_;
   Executor executor_;
-  u64 count_ = 1;
+  const Batch* batch_ = nullptr;
+  u64 first_ = 0, count_ = 1;
   std::vector<double> per_sample_;           // (n_per_sample, lanes), so that a slot's lanes are together
   std::vector<Rotor<Real>> rotors_;          // of the steps with per-sample angles
   std::vector<std::int32_t> rotor_of_step_;  // index into rotors_, or -1

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 _Array = npt.NDArray[np.float64]
+_States = npt.NDArray[Any]
 
 class Tape: ...
 
@@ -18,11 +19,21 @@ class Plan:
         n_per_sample: int,
         double_precision: bool,
     ) -> None: ...
-    def forward(self, shared: _Array, per_sample: _Array, keep: bool) -> tuple[_Array, Tape | None]: ...
+    def forward(
+        self, shared: _Array, per_sample: _Array, keep: bool, initial: _States | None
+    ) -> tuple[_Array, Tape | None]: ...
     def pullback(
-        self, shared: _Array, per_sample: _Array, cotangents: _Array, tape: Tape | None, each: bool
-    ) -> tuple[_Array, _Array]: ...
-    def states(self, shared: _Array, per_sample: _Array) -> npt.NDArray[Any]: ...
+        self,
+        shared: _Array,
+        per_sample: _Array,
+        cotangents: _Array,
+        tape: Tape | None,
+        each: bool,
+        initial: _States | None,
+        bras: _States | None,
+        to_initial: bool,
+    ) -> tuple[_Array, _Array, _States | None]: ...
+    def states(self, shared: _Array, per_sample: _Array, initial: _States | None) -> _States: ...
     def mode(self, batch_size: int) -> str: ...
 
 def probabilities(states: npt.NDArray[Any], bits: list[int]) -> _Array: ...

@@ -4,6 +4,10 @@ Owns: `Plan` and `Backend`. A backend subclasses both and implements the undersc
 checked arguments. May not know: gates, circuits.
 
 Shapes: B samples, S shared slots, F per-sample slots, R terms, K sets of cotangents.
+
+Two things may stand in for what a program says by itself. `initial`, (B, 2^n) or (1, 2^n) states of the plan's dtype,
+replaces |0...0>; it need not be normalised. `bras`, (K, B, 2^n), are cotangents of the final states: the derivative of
+what is differentiated by the conjugate of the state, so that it changes by 2 Re <bra|d state>.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import numpy.typing as npt
 
 from ..errors import ArgumentError, ArgumentTypeError, ParameterError
 from ..memory import require_bytes, require_states
-from ..program import Program
+from ..program import Opcode, Program
 
 Array = npt.NDArray[np.float64]
 States = npt.NDArray[Any]  # (B, 2^n) complex64 or complex128
@@ -50,13 +54,16 @@ class Plan(ABC):
         self.program = program
         self.dtype = dtype
 
-    def forward(self, shared: Array, per_sample: Array, keep: bool = False) -> tuple[Array, Any]:
+    def forward(
+        self, shared: Array, per_sample: Array, keep: bool = False, initial: States | None = None
+    ) -> tuple[Array, Any]:
         """Expectation values of the terms.
 
         Args:
             shared: (S,) angles in radians, before each instruction's scale and offset.
             per_sample: (B, F).
             keep: also return what `pullback` can start from.
+            initial: states to start from.
 
         Returns:
             (B, R) float64, and a tape or None. A tape holds memory until it is dropped.
@@ -67,10 +74,17 @@ class Plan(ABC):
         """
         shared, per_sample = self._check(shared, per_sample)
         self._require(1)
-        return self._forward(shared, per_sample, keep)
+        return self._forward(shared, per_sample, keep, self._initial(initial, len(per_sample)))
 
     def pullback(
-        self, shared: Array, per_sample: Array, cotangents: Array, tape: Any = None, each: bool = False
+        self,
+        shared: Array,
+        per_sample: Array,
+        cotangents: Array,
+        tape: Any = None,
+        each: bool = False,
+        initial: States | None = None,
+        bras: States | None = None,
     ) -> tuple[Array, Array]:
         """Gradients of sum(cotangents * forward(...)) in one sweep, by the adjoint method.
 
@@ -78,21 +92,69 @@ class Plan(ABC):
             cotangents: (K, B, R).
             tape: what `forward` returned for the same arguments, or None to run forward again.
             each: give the gradient of shared slots for every sample instead of its sum.
+            initial: states to start from.
+            bras: cotangents of the final states, added to those of the terms.
 
         Returns:
             (K, S) or (K, B, S), and (K, B, F); float64.
         """
-        shared, per_sample = self._check(shared, per_sample)
-        wanted = (len(cotangents), len(per_sample), len(self.program.terms))
-        cotangents = _slots(cotangents, wanted, "cotangents")
-        self._require(2)
-        return self._pullback(shared, per_sample, cotangents, tape, each)
+        pulled = self._pull(shared, per_sample, cotangents, tape, each, initial, bras, False)
+        return pulled[0], pulled[1]
 
-    def states(self, shared: Array, per_sample: Array) -> States:
+    def pullback_to_initial(
+        self,
+        shared: Array,
+        per_sample: Array,
+        cotangents: Array,
+        tape: Any = None,
+        initial: States | None = None,
+        bras: States | None = None,
+    ) -> tuple[Array, Array, States]:
+        """As `pullback`, and the cotangents of the initial states, (K, B, 2^n)."""
+        return self._pull(shared, per_sample, cotangents, tape, False, initial, bras, True)
+
+    def _pull(
+        self,
+        shared: Array,
+        per_sample: Array,
+        cotangents: Array,
+        tape: Any,
+        each: bool,
+        initial: States | None,
+        bras: States | None,
+        to_initial: bool,
+    ) -> tuple[Array, Array, Any]:
+        shared, per_sample = self._check(shared, per_sample)
+        batch = len(per_sample)
+        cotangents = _slots(cotangents, (len(cotangents), batch, len(self.program.terms)), "cotangents")
+        if bras is not None:
+            bras = self._rows(bras, (len(cotangents), batch), "bras")
+        self._require(2 + (len(cotangents) * batch if to_initial else 0))
+        start = self._initial(initial, batch)
+        return self._pullback(shared, per_sample, cotangents, tape, each, start, bras, to_initial)
+
+    def states(self, shared: Array, per_sample: Array, initial: States | None = None) -> States:
         """Final states, (B, 2^n) of this plan's dtype, C-contiguous."""
         shared, per_sample = self._check(shared, per_sample)
         self._require(max(1, len(per_sample)))
-        return self._states(shared, per_sample)
+        return self._states(shared, per_sample, self._initial(initial, len(per_sample)))
+
+    def _initial(self, initial: States | None, batch: int) -> States | None:
+        if initial is None:
+            return None
+        rows = self.program.instructions
+        if len(rows) and rows["opcode"][0] == Opcode.PREPARE:
+            raise ArgumentError("the circuit prepares its own initial state; give it no other")
+        return self._rows(initial, (1 if np.shape(initial)[:1] == (1,) else batch,), "initial")
+
+    def _rows(self, states: States, lead: tuple[int, ...], what: str) -> States:
+        array = np.ascontiguousarray(states, dtype=self.dtype)
+        wanted = (*lead, 1 << self.program.n_bits)
+        if array.shape != wanted:
+            raise ParameterError(f"{what} must have shape {wanted}, got {array.shape}")
+        if not np.isfinite(array).all():
+            raise ParameterError(f"{what} must be finite")
+        return array
 
     def _require(self, copies: int) -> None:
         require_states(self.program.n_bits, self.dtype.itemsize, copies)
@@ -103,15 +165,25 @@ class Plan(ABC):
         return shared, _slots(per_sample, (batch, self.program.n_per_sample), "per-sample slots")
 
     @abstractmethod
-    def _forward(self, shared: Array, per_sample: Array, keep: bool) -> tuple[Array, Any]: ...
+    def _forward(
+        self, shared: Array, per_sample: Array, keep: bool, initial: States | None
+    ) -> tuple[Array, Any]: ...
 
     @abstractmethod
     def _pullback(
-        self, shared: Array, per_sample: Array, cotangents: Array, tape: Any, each: bool
-    ) -> tuple[Array, Array]: ...
+        self,
+        shared: Array,
+        per_sample: Array,
+        cotangents: Array,
+        tape: Any,
+        each: bool,
+        initial: States | None,
+        bras: States | None,
+        to_initial: bool,
+    ) -> tuple[Array, Array, Any]: ...
 
     @abstractmethod
-    def _states(self, shared: Array, per_sample: Array) -> States: ...
+    def _states(self, shared: Array, per_sample: Array, initial: States | None) -> States: ...
 
 
 class Backend(ABC):

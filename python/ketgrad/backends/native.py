@@ -35,16 +35,26 @@ class NativePlan(Plan):
         """How a batch of this size runs: "lanes" (a lane is a sample) or "single" (a lane is an amplitude)."""
         return self._core.mode(batch_size)
 
-    def _forward(self, shared: Array, per_sample: Array, keep: bool) -> tuple[Array, Any]:
-        return self._core.forward(shared, per_sample, keep)
+    def _forward(
+        self, shared: Array, per_sample: Array, keep: bool, initial: States | None
+    ) -> tuple[Array, Any]:
+        return self._core.forward(shared, per_sample, keep, initial)
 
     def _pullback(
-        self, shared: Array, per_sample: Array, cotangents: Array, tape: Any, each: bool
-    ) -> tuple[Array, Array]:
-        return self._core.pullback(shared, per_sample, cotangents, tape, each)
+        self,
+        shared: Array,
+        per_sample: Array,
+        cotangents: Array,
+        tape: Any,
+        each: bool,
+        initial: States | None,
+        bras: States | None,
+        to_initial: bool,
+    ) -> tuple[Array, Array, Any]:
+        return self._core.pullback(shared, per_sample, cotangents, tape, each, initial, bras, to_initial)
 
-    def _states(self, shared: Array, per_sample: Array) -> States:
-        return self._core.states(shared, per_sample)
+    def _states(self, shared: Array, per_sample: Array, initial: States | None) -> States:
+        return self._core.states(shared, per_sample, initial)
 
 
 class NativeBackend(Backend):

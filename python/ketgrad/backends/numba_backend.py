@@ -99,6 +99,11 @@ def _spans(count: int, size: int) -> list[Span]:
     return [(lo, min(count, lo + size)) for lo in range(0, count, size)]
 
 
+def _part(initial: States | None, lo: int, hi: int) -> States | None:
+    """Rows lo..hi-1 of the initial states, or the one for all."""
+    return initial if initial is None or len(initial) == 1 else initial[lo:hi]
+
+
 class NumbaPlan(Plan):
     """A program as a table, and its steps."""
 
@@ -122,6 +127,7 @@ class NumbaPlan(Plan):
             (first + self._first, last + self._first, size)
             for first, last, size in reversed(_steps(self._table[self._first :], budget))
         ]
+        self._reverse_rest = _steps(self._table[: self._first], budget)[::-1]
 
     # one block of samples; `threads` share the ranges of a large state
 
@@ -137,15 +143,17 @@ class NumbaPlan(Plan):
         first, _, size = step
         return _spans(int(table[first, kernels.COUNT]), size) if size else [(0, 0)]
 
-    def _prepare_states(self, work: States, slots: Array, threads: int) -> None:
-        """work (1, s, N) becomes the final states."""
+    def _prepare_states(self, work: States, slots: Array, initial: States | None, threads: int) -> None:
+        """work (1, s, N) becomes the final states; initial is (s, N), (1, N) or None."""
         fill = _spans(self._size, STEP // 4)
 
-        def clear(q: int) -> None:
-            work[0, :, fill[q][0] : fill[q][1]] = 0
+        def start(q: int) -> None:
+            here = slice(*fill[q])
+            work[0, :, here] = 0 if initial is None else initial[:, here]
 
-        self._each(len(fill), clear, threads)
-        work[0, :, 0] = 1
+        self._each(len(fill), start, threads)
+        if initial is None:
+            work[0, :, 0] = 1
         n_shared = self.program.n_shared
         for step in self._steps:
             ranges = self._ranges(self._table, step)
@@ -170,8 +178,13 @@ class NumbaPlan(Plan):
                 out[:, first:last] += part
         return out
 
-    def _sweep(self, work: States, slots: Array, cotangents: Array, threads: int) -> Array:
-        """(s, G, S + F) gradients; work[0] holds final states and is lost, cotangents are (G, s, R)."""
+    def _sweep(
+        self, work: States, slots: Array, cotangents: Array, bras: States | None, to_start: bool, threads: int
+    ) -> Array:
+        """(s, G, S + F) gradients; work[0] holds final states and is lost, cotangents are (G, s, R), bras (G, s, N).
+
+        work[1:] are left at the start of the program when `to_start`.
+        """
         sets, samples = cotangents.shape[:2]
         spans = _spans(self._size, self._seed_size)
 
@@ -181,9 +194,11 @@ class NumbaPlan(Plan):
             kernels.seed(work[0, b], work[1 + g, b], self._terms, cotangents[g, b], *spans[span])
 
         self._each(sets * samples * len(spans), plant, threads)
+        if bras is not None:
+            work[1:] += bras
         n_shared = self.program.n_shared
         out = np.zeros((samples, sets, slots.shape[1]))
-        for step in self._reverse:
+        for step in self._reverse + (self._reverse_rest if to_start else []):
             ranges = self._ranges(self._table, step)
             slot = int(self._table[step[0], kernels.SLOT])
             base, parts = (max(0, slot), np.zeros((len(ranges), samples, sets, 1))) if step[2] else (0, out[None])
@@ -221,14 +236,16 @@ class NumbaPlan(Plan):
         else:
             run(lambda q: task(*blocks[q], 1), len(blocks), threads)
 
-    def _forward(self, shared: Array, per_sample: Array, keep: bool) -> tuple[Array, Any]:
+    def _forward(
+        self, shared: Array, per_sample: Array, keep: bool, initial: States | None
+    ) -> tuple[Array, Any]:
         batch = len(per_sample)
         tape = self._new_tape(batch) if keep else None
         out = np.zeros((batch, len(self._terms)))
 
         def task(lo: int, hi: int, threads: int) -> None:
             work = (np.empty((hi - lo, self._size), self.dtype) if tape is None else tape[lo:hi])[None]
-            self._prepare_states(work, self._slots(shared, per_sample[lo:hi]), threads)
+            self._prepare_states(work, self._slots(shared, per_sample[lo:hi]), _part(initial, lo, hi), threads)
             out[lo:hi] = self._values(work, threads)
 
         self._run_blocks(self._blocks(per_sample), task)
@@ -242,42 +259,55 @@ class NumbaPlan(Plan):
         need = copies * self._size * self.dtype.itemsize
         return need <= SPARE_BYTES and (need <= SPARE_BYTES // 16 or need <= available_bytes() // 4)
 
-    def _states(self, shared: Array, per_sample: Array) -> States:
+    def _states(self, shared: Array, per_sample: Array, initial: States | None) -> States:
         out = np.empty((len(per_sample), self._size), self.dtype)
 
         def task(lo: int, hi: int, threads: int) -> None:
-            self._prepare_states(out[None, lo:hi], self._slots(shared, per_sample[lo:hi]), threads)
+            slots = self._slots(shared, per_sample[lo:hi])
+            self._prepare_states(out[None, lo:hi], slots, _part(initial, lo, hi), threads)
 
         self._run_blocks(self._blocks(per_sample), task)
         return out
 
     def _pullback(
-        self, shared: Array, per_sample: Array, cotangents: Array, tape: Any, each: bool
-    ) -> tuple[Array, Array]:
+        self,
+        shared: Array,
+        per_sample: Array,
+        cotangents: Array,
+        tape: Any,
+        each: bool,
+        initial: States | None,
+        bras: States | None,
+        to_initial: bool,
+    ) -> tuple[Array, Array, Any]:
         sets, batch, n_shared = len(cotangents), len(per_sample), self.program.n_shared
         blocks = self._blocks(per_sample)
         rows = batch if each else len(blocks)
         to_shared = np.zeros((sets, rows, n_shared))
         to_samples = np.zeros((sets, batch, self.program.n_per_sample))
+        at_start = np.empty((sets, batch, self._size), self.dtype) if to_initial else None
 
         def task(lo: int, hi: int, threads: int) -> None:
             slots = self._slots(shared, per_sample[lo:hi])
             for first, last, work in self._groups(sets, hi - lo):
                 if tape is None:
-                    self._prepare_states(work[:1], slots, threads)
+                    self._prepare_states(work[:1], slots, _part(initial, lo, hi), threads)
                 else:
                     work[0] = tape[lo:hi]
                 some = cotangents[first:last, lo:hi].copy()
-                found = self._sweep(work, slots, some, threads).swapaxes(0, 1)
+                ends = None if bras is None else bras[first:last, lo:hi]
+                found = self._sweep(work, slots, some, ends, to_initial, threads).swapaxes(0, 1)
+                if at_start is not None:
+                    at_start[first:last, lo:hi] = work[1:]
                 to_samples[first:last, lo:hi] = found[:, :, n_shared:]
                 if each:
                     to_shared[first:last, lo:hi] = found[:, :, :n_shared]
                 else:
                     to_shared[first:last, lo // self._block] = found[:, :, :n_shared].sum(axis=1)
 
-        if self._first < len(self._table):
+        if self._first < len(self._table) or to_initial:
             self._run_blocks(blocks, task)
-        return to_shared if each else to_shared.sum(axis=1), to_samples
+        return to_shared if each else to_shared.sum(axis=1), to_samples, at_start
 
     def _groups(self, sets: int, samples: int) -> Iterator[tuple[int, int, States]]:
         """Cotangent sets first..last-1 and room (1 + last - first, samples, N) for their sweep."""
