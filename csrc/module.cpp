@@ -180,31 +180,68 @@ void with_states(const py::array& states, F f) {
     throw std::invalid_argument("states are complex64 or complex128");
 }
 
+void check_bits(const std::vector<int>& bits, int n_bits) {
+  std::uint64_t seen = 0;
+  for (const int b : bits) {
+    expect(b >= 0 && b < n_bits && !(seen >> b & 1), "bits are distinct and below n");
+    seen |= std::uint64_t{1} << b;
+  }
+}
+
 Doubles probabilities_of(const py::array& states, const std::vector<int>& bits) {
   Doubles out({states.ndim() == 2 ? states.shape(0) : 0, py::ssize_t{1} << std::min<std::size_t>(bits.size(), 62)});
   with_states(states, [&](auto* data, std::uint64_t rows, int n_bits) {
-    std::uint64_t seen = 0;
-    for (const int b : bits) {
-      expect(b >= 0 && b < n_bits && !(seen >> b & 1), "bits are distinct and below n");
-      seen |= std::uint64_t{1} << b;
-    }
+    check_bits(bits, n_bits);
     double* to = out.mutable_data();
     outside_gil([&] { probabilities(data, rows, n_bits, bits, to, poll_signals); });
   });
   return out;
 }
 
-Indices sample_of(const py::array& states, const Doubles& uniforms) {
+void check_uniforms(const py::array& states, const Doubles& uniforms) {
   expect(uniforms.ndim() == 2 && states.ndim() == 2 && uniforms.shape(0) == states.shape(0),
          "uniforms have shape (rows, shots)");
+}
+
+Indices sample_of(const py::array& states, const Doubles& uniforms, const std::vector<int>& bits) {
+  check_uniforms(states, uniforms);
   Indices out({uniforms.shape(0), uniforms.shape(1)});
   with_states(states, [&](auto* data, std::uint64_t rows, int n_bits) {
+    check_bits(bits, n_bits);
     std::uint64_t* to = out.mutable_data();
     const double* u = uniforms.data();
     const auto shots = static_cast<std::uint64_t>(uniforms.shape(1));
-    outside_gil([&] { sample(data, rows, n_bits, u, shots, to, poll_signals); });
+    outside_gil([&] { sample(data, rows, n_bits, u, shots, bits, to, poll_signals); });
   });
   return out;
+}
+
+// (where each row starts, outcomes, counts)
+py::tuple counts_of(const py::array& states, const Doubles& uniforms, const std::vector<int>& bits) {
+  check_uniforms(states, uniforms);
+  std::vector<Tally> tallies;
+  with_states(states, [&](auto* data, std::uint64_t rows, int n_bits) {
+    check_bits(bits, n_bits);
+    const double* u = uniforms.data();
+    const auto shots = static_cast<std::uint64_t>(uniforms.shape(1));
+    outside_gil([&] { tallies = counts(data, rows, n_bits, u, shots, bits, poll_signals); });
+  });
+  py::array_t<std::int64_t> starts(static_cast<py::ssize_t>(tallies.size()) + 1);
+  std::int64_t* start = starts.mutable_data();
+  *start = 0;
+  for (const Tally& t : tallies) {
+    start[1] = start[0] + static_cast<std::int64_t>(t.outcomes.size());
+    ++start;
+  }
+  Indices outcomes(static_cast<py::ssize_t>(*start));
+  py::array_t<std::int64_t> numbers(static_cast<py::ssize_t>(*start));
+  std::uint64_t* outcome = outcomes.mutable_data();
+  std::int64_t* number = numbers.mutable_data();
+  for (const Tally& t : tallies) {
+    outcome = std::copy(t.outcomes.begin(), t.outcomes.end(), outcome);
+    number = std::copy(t.counts.begin(), t.counts.end(), number);
+  }
+  return py::make_tuple(starts, outcomes, numbers);
 }
 
 py::dict layout() {
@@ -251,7 +288,8 @@ PYBIND11_MODULE(_core, m) {
            py::arg("initial"))
       .def("mode", &Plan::mode, py::arg("batch_size"));
   m.def("probabilities", &probabilities_of, py::arg("states").noconvert(), py::arg("bits"));
-  m.def("sample", &sample_of, py::arg("states").noconvert(), py::arg("uniforms").noconvert());
+  m.def("sample", &sample_of, py::arg("states").noconvert(), py::arg("uniforms").noconvert(), py::arg("bits"));
+  m.def("counts", &counts_of, py::arg("states").noconvert(), py::arg("uniforms").noconvert(), py::arg("bits"));
   m.def("num_threads", &num_threads);
   m.def(
       "set_num_threads",

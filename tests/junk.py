@@ -239,7 +239,8 @@ def engines(backend: str) -> Iterator[Call]:
         "Plan.pullback", plan.pullback, [np.zeros(2), np.zeros((4, 1)), np.zeros((1, 4, 2)), None, True]
     )
     yield from with_junk("probabilities", engine.probabilities, [states, (0, 1)])
-    yield from with_junk("sample", engine.sample, [states, np.zeros((4, 5))])
+    for name in ("sample", "counts"):
+        yield from with_junk(name, getattr(engine, name), [states, np.zeros((4, 5)), (0, 1)])
     yield from with_junk("set_num_threads", engine.set_num_threads, [2])
     yield from foreign_tapes(backend)
     for shape, dtype in itertools.product(
@@ -345,13 +346,23 @@ def core(backend: str) -> Iterator[Call]:
     )
     yield from with_junk("_core.Plan.mode", plan.mode, [3])
     yield from with_junk("_core.probabilities", _core.probabilities, [states, [0, 1]])
-    yield from with_junk("_core.sample", _core.sample, [states, np.zeros((4, 5))])
+    yield from with_junk("_core.sample", _core.sample, [states, np.zeros((4, 5)), [0, 1]])
+    yield from with_junk("_core.counts", _core.counts, [states, np.zeros((4, 5)), [0, 1]])
     for name in ("set_num_threads", "set_isa"):
         yield from with_junk(f"_core.{name}", getattr(_core, name), [2 if "num" in name else "baseline"])
     uniforms = np.array([[-1.0, 2.0, np.nan, np.inf, 1e308]])
-    yield "_core.sample outside [0, 1)", lambda: _core.sample(np.eye(1, 8, dtype=complex), uniforms)
-    yield "_core.sample of a zero state", lambda: _core.sample(np.zeros((1, 8), complex), uniforms)
-    yield "_core.sample of a nan state", lambda: _core.sample(np.full((1, 8), np.nan, complex), uniforms)
+    for call in (_core.sample, _core.counts):
+        name = f"_core.{call.__name__}"
+        for what, state in (
+            ("zero", np.zeros((1, 8), complex)),
+            ("nan", np.full((1, 8), np.nan, complex)),
+            ("infinite", np.full((1, 1024), np.inf, complex)),
+            ("basis", np.eye(1, 1024, 1023, dtype=complex)),
+        ):
+            yield (
+                f"{name} of a {what} state outside [0, 1)",
+                lambda c=call, s=state: c(s, uniforms, list(range(s.shape[1].bit_length() - 1))),
+            )
 
 
 GROUPS = {f.__name__: f for f in (package, circuits, models, paulis, engines, programs, core)}

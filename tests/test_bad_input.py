@@ -355,7 +355,7 @@ def test_sixty_two_wires_are_a_circuit():
 
 
 @pytest.mark.parametrize("group", junk.GROUPS)
-def test_junk_ends_in_documented_errors(backend, group):
+def test_junk_ends_in_documented_errors(backend, group, tmp_path):
     """Thousands of calls with junk in a process of its own: no signal, no hang, no undocumented error."""
     if group == "core" and backend != "native":
         pytest.skip("the compiled module is the native backend's")
@@ -365,6 +365,7 @@ def test_junk_ends_in_documented_errors(backend, group):
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", str(script), group, backend],
         env=environment(),
+        cwd=tmp_path,  # some of the junk is a file name that can be written
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

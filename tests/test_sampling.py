@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import subprocess
+import time
 from collections import Counter
+from typing import Any
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import reference
 import strategies
 from conftest import BACKENDS, Precision
+from hypothesis import given
+from subprocesses import command, environment
 
 import ketgrad as kg
-from ketgrad import backends, simulator
-from ketgrad.errors import ArgumentError, ArgumentTypeError
-
-NONE = np.zeros(0), np.zeros((1, 0))
+from ketgrad import backends, memory, simulator
+from ketgrad.errors import ArgumentError, ArgumentTypeError, OutOfMemoryError
 
 
 def chi_square_deviation(observed: np.ndarray, expected: np.ndarray) -> float:
@@ -40,9 +45,7 @@ def test_chi_square_deviation_sees_a_wrong_distribution(rng):
     assert chi_square_deviation(np.bincount(rng.choice(4, 1000), minlength=4), 1000 * p) > 4.5
 
 
-def random_model(
-    n: int, rng: np.random.Generator, backend: str, dtype: str = "complex128", **kwargs: object
-) -> kg.Model:
+def random_model(n: int, rng: np.random.Generator, backend: str, dtype: str = "complex128", **kwargs: Any) -> kg.Model:
     circuit = kg.Circuit(n).prepare(reference.random_state(n, rng))
     return kg.compile(circuit, dtype=dtype, backend=backend, **kwargs)
 
@@ -108,6 +111,88 @@ def sample(backend: str, states: np.ndarray, uniforms: np.ndarray) -> np.ndarray
     return backends.get_backend(backend).sample(states, uniforms)
 
 
+@st.composite
+def exact_draws(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """A state whose probabilities are whole numbers, so that every sum is exact, and uniforms, some at its edges."""
+    n, shots = draw(st.integers(1, 14)), draw(st.sampled_from([1, 2, 17, 300, 5000]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    kept = draw(st.sampled_from([1.0, 0.5, 0.01, 0.0]))
+    state = np.where(rng.random(2**n) < kept, rng.integers(-15, 16, 2**n) + 1j * rng.integers(-15, 16, 2**n), 0)
+    state[rng.integers(2**n) if draw(st.booleans()) else -1] = draw(st.sampled_from([1, 1j, 4000]))
+    uniforms = rng.random(shots)
+    edges = np.cumsum(np.abs(state) ** 2).round() / (np.abs(state) ** 2).sum().round()
+    some = rng.choice(edges, shots // 2)
+    uniforms[: shots // 2] = np.where(rng.random(len(some)) < 0.5, some, np.nextafter(some, 0))
+    uniforms[0] = draw(st.sampled_from([0.0, 1 - 2**-53]))
+    return state[None], np.minimum(uniforms, 1 - 2**-53)[None]
+
+
+@given(exact_draws())
+def test_the_index_is_the_one_of_the_rule(backend, precision: Precision, drawn):
+    state, uniforms = drawn
+    cumulative = np.cumsum((state.real**2 + state.imag**2)[0])
+    wanted = np.searchsorted(cumulative, uniforms[0] * cumulative[-1], side="right")
+    np.testing.assert_array_equal(sample(backend, state.astype(precision.dtype), uniforms)[0], wanted)
+
+
+@pytest.mark.parametrize(("n", "shots"), [(16, 10), (16, 100_000), (18, 10_000), (21, 1)])
+def test_the_index_is_the_one_of_the_rule_in_large_states(backend, n, shots, rng):
+    state = (rng.integers(-9, 10, (1, 2**n)) * (rng.random((1, 2**n)) < 0.3)).astype(complex)
+    uniforms = rng.random((1, shots))
+    cumulative = np.cumsum(state[0].real ** 2)
+    wanted = np.searchsorted(cumulative, uniforms[0] * cumulative[-1], side="right")
+    np.testing.assert_array_equal(sample(backend, state, uniforms)[0], wanted)
+
+
+def test_one_heavy_outcome_before_many_light_ones(backend, rng):
+    """All the light ones lie in one entry of the guide table."""
+    state = np.full((1, 2**15), 1e-4, dtype=complex)
+    state[0, 0] = 40
+    cumulative = np.cumsum(np.abs(state[0]) ** 2)
+    uniforms = 1 - rng.random((1, 5000)) * (1 - cumulative[0] / cumulative[-1])
+    drawn = sample(backend, state, np.minimum(uniforms, 1 - 2**-53))[0].astype(int)
+    wanted = np.searchsorted(cumulative, uniforms[0] * cumulative[-1], side="right")
+    assert np.abs(drawn - wanted).max() <= 1 and len(set(drawn)) > 4000
+
+
+@pytest.mark.parametrize(("n", "shots"), [(3, 1000), (6, 100), (13, 50), (13, 20_000), (17, 300)])
+def test_outcomes_and_counts_of_listed_bits(backend, precision: Precision, n, shots, rng):
+    """In tables and by sorting, for neighbouring and scattered bits."""
+    engine = backends.get_backend(backend)
+    states = np.array([reference.random_state(n, rng) for _ in range(3)]).astype(precision.dtype)
+    uniforms = rng.random((3, shots))
+    indices = engine.sample(states, uniforms)
+    for bits in (None, (), (0,), (n - 1,), (2, 1), (0, 2), tuple(rng.permutation(n).tolist()), tuple(range(1, n))):
+        listed = range(n - 1, -1, -1) if bits is None else bits
+        wanted = np.zeros_like(indices)
+        for b in listed:
+            wanted = wanted << np.uint64(1) | indices >> np.uint64(b) & np.uint64(1)
+        np.testing.assert_array_equal(engine.sample(states, uniforms, bits), wanted)
+        tallies = engine.counts(states, uniforms, bits)
+        assert [a.dtype for a in tallies] == [np.int64, np.uint64, np.int64] and tallies.starts[0] == 0
+        for (outcomes, counts), row in zip(tallies.rows(), wanted, strict=True):
+            values, numbers = np.unique(row, return_counts=True)
+            np.testing.assert_array_equal(outcomes, values)
+            np.testing.assert_array_equal(counts, numbers)
+
+
+def test_no_rows_and_no_shots(backend):
+    engine = backends.get_backend(backend)
+    for batch, shots in ((0, 5), (3, 0), (0, 0)):
+        states, uniforms = np.ones((batch, 8), complex), np.zeros((batch, shots))
+        assert engine.sample(states, uniforms).shape == (batch, shots)
+        tallies = engine.counts(states, uniforms)
+        assert tallies.starts.tolist() == [0] * (batch + 1) and not len(tallies.outcomes) and not len(tallies.counts)
+
+
+@pytest.mark.parametrize("bits", [(0, 0), (3,), (-1,), (0.5,)])
+def test_bits_that_cannot_be(backend, bits):
+    engine = backends.get_backend(backend)
+    for call in (engine.sample, engine.counts):
+        with pytest.raises(ArgumentError, match="bits must be distinct and below 3"):
+            call(np.ones((1, 8), complex), np.zeros((1, 4)), bits)
+
+
 @pytest.mark.parametrize("n", [1, 4, 12, 15])
 def test_inversion_of_the_cumulative_distribution(backend, precision: Precision, n, rng):
     states = np.array([reference.random_state(n, rng) for _ in range(3)]).astype(precision.dtype)
@@ -152,12 +237,13 @@ def test_same_seed_same_samples_for_any_number_of_threads(backend, threads, rng)
             circuit.ry(x[0] + 0.1 * q, q)
         model = kg.compile(circuit.cx(0, 1).cx(1, 2), backend=backend)
         inputs = rng.normal(size=(batch, 1))
-        drawn = []
-        for count in (1, 2, 3, 8):
-            kg.set_num_threads(count)
-            drawn.append(model.sample(None, inputs, shots=200, seed=4))
-        for other in drawn[1:]:
-            np.testing.assert_array_equal(other, drawn[0])
+        for shots in (200, 30_000 // batch):  # the latter is shared out within a row where there is one
+            drawn = []
+            for count in (1, 2, 3, 8):
+                kg.set_num_threads(count)
+                bits, counts = (f(None, inputs, shots=shots, seed=4) for f in (model.sample, model.counts))
+                drawn.append((bits.tobytes(), counts))
+            assert drawn[1:] == drawn[:1] * 3
 
 
 def test_samples_do_not_depend_on_the_size_of_chunks(backend, monkeypatch, rng):
@@ -216,6 +302,77 @@ def test_basis_states_have_one_outcome_and_no_variance(backend, precision: Preci
     mean, variance = model.estimate(shots=10, seed=0)
     np.testing.assert_allclose(mean, [-1, 1], atol=1e-12)
     np.testing.assert_allclose(variance, 0, atol=1e-12)
+
+
+def test_samples_from_given_states(backend, rng):
+    state = reference.random_state(3, rng)
+    given_start = kg.compile(kg.Circuit(3).h(1), kg.Z(0), backend=backend)
+    prepared = kg.compile(kg.Circuit(3).prepare(state).h(1), kg.Z(0), backend=backend)
+    bits = given_start.sample(shots=50, seed=1, initial=state)
+    np.testing.assert_array_equal(bits, prepared.sample(shots=50, seed=1))
+    both = given_start.counts(shots=50, seed=1, initial=np.array([state, state]))
+    assert both[0] == prepared.counts(shots=50, seed=1) and both[1] != both[0]
+
+
+def test_an_estimate_is_the_mean_over_the_samples(backend, rng):
+    """Few measured wires of many, and more of them than a table of all outcomes has bits."""
+    n, shots = 14, 3000
+    wide = kg.Z(0)
+    for q in range(1, n):
+        wide = wide @ kg.Z(q)
+    for observable, wires in ((kg.Z(9) @ kg.Z(2) - 0.5 * kg.Projector("10", (2, 5)), (9, 2, 5)), (wide, range(n))):
+        model = random_model(n, rng, backend, observables=[observable])
+        bits = model.sample(shots=shots, seed=6, wires=wires).astype(float)
+        values = 1 - 2 * ((bits[:, 0] + bits[:, 1]) % 2) - 0.5 * bits[:, 1] * (1 - bits[:, 2])
+        if len(wires) == n:
+            values = 1 - 2 * (bits.sum(axis=1) % 2)
+        mean, variance = model.estimate(shots=shots, seed=6)
+        np.testing.assert_allclose(mean, values.mean(), atol=1e-12)
+        np.testing.assert_allclose(variance, values.var(ddof=1) / shots, rtol=1e-10)
+
+
+def test_shots_that_do_not_fit_are_refused_before_they_are_drawn(backend, monkeypatch):
+    model = kg.compile(kg.Circuit(1).h(0), kg.Z(0), backend=backend)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 100 << 20)
+    for call in (model.sample, model.counts, model.estimate):
+        started = time.perf_counter()
+        with pytest.raises(OutOfMemoryError, match="shots"):
+            call(shots=20_000_000)
+        assert time.perf_counter() - started < 0.05
+
+
+INTERRUPT = """
+import signal, time
+import numpy as np, ketgrad as kg
+from ketgrad.backends import get_backend
+signal.signal(signal.SIGINT, signal.default_int_handler)
+engine, rng = get_backend("{backend}"), np.random.default_rng(1)
+states, uniforms = rng.normal(size=(1, 2**20)).astype(complex), rng.random((1, 4_000_000))
+def run(some): engine.{kind}(states, uniforms[:, :some], tuple(range(12)))
+run(10)
+print("ready", flush=True)
+try:
+    for _ in range(1000): run(None)
+except KeyboardInterrupt:
+    print(time.monotonic(), flush=True)
+run(10)
+print("usable", flush=True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["sample", "counts"])
+def test_control_c_is_heard_while_shots_are_drawn(backend, kind):
+    script = INTERRUPT.format(backend=backend, kind=kind)
+    with subprocess.Popen(command(script), env=environment(), stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout.readline().strip() == "ready"
+            time.sleep(0.7)
+            sent = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            heard, usable = child.communicate(timeout=60)[0].split("\n")[:2]
+        finally:
+            child.kill()
+    assert usable == "usable" and float(heard) - sent < 0.5
 
 
 @pytest.mark.parametrize(

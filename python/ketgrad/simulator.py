@@ -6,6 +6,7 @@ are held. May not know: how a backend works.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .backends import Backend, Plan
+from .backends.contract import Outcomes, States, Tallies
 from .errors import ArgumentError, ArgumentTypeError
 from .lowering import Lowered, measured_in_basis, term_masks, wire_bit
 from .memory import require_bytes
@@ -23,7 +25,8 @@ Array = npt.NDArray[np.float64]
 Seed: TypeAlias = "int | np.random.Generator | None"  # a string: numpy.random is imported on first use
 
 CHUNK_BYTES = 64 << 20  # states of a batch held at once when they are only passed through
-TABLE_BITS = 12  # up to here outcomes are tallied over all 2^n basis states
+COUNT_BYTES = 48  # that a shot may take while outcomes are counted
+TABLE_BITS = 12  # up to here the values of all outcomes are kept
 
 
 def generator(seed: Any) -> np.random.Generator:
@@ -56,52 +59,79 @@ def check_shots(shots: Any) -> int:
     return int(shots)
 
 
-def chunks(plan: Plan, per_sample: Array, extra_bytes: int = 0) -> Iterator[Array]:
-    """Rows of a batch in pieces whose states (and `extra_bytes` a row) stay within CHUNK_BYTES."""
-    row = (plan.dtype.itemsize << plan.program.n_bits) + extra_bytes
-    step = max(1, CHUNK_BYTES // row)
-    for start in range(0, len(per_sample), step):
-        yield per_sample[start : start + step]
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where the final states of a batch come from: the arguments of `Plan.states`."""
+
+    plan: Plan
+    shared: Array  # (S,)
+    per_sample: Array  # (B, F)
+    initial: States | None = None  # (1, 2^n) or (B, 2^n)
+
+    def __len__(self) -> int:
+        return len(self.per_sample)
+
+    def chunks(self, extra_bytes: int = 0) -> Iterator[tuple[slice, States]]:
+        """(rows, their states), in pieces that (with `extra_bytes` a row) stay within CHUNK_BYTES."""
+        row = (self.plan.dtype.itemsize << self.plan.program.n_bits) + extra_bytes
+        step = max(1, CHUNK_BYTES // row)
+        for start in range(0, len(self), step):
+            rows = slice(start, min(start + step, len(self)))
+            initial = self.initial
+            if initial is not None and len(initial) > 1:
+                initial = initial[rows]
+            yield rows, self.plan.states(self.shared, self.per_sample[rows], initial)
+
+    def draws(self, shots: int, rng: np.random.Generator, shot_bytes: int) -> Iterator[tuple[slice, States, Array]]:
+        """(rows, their states, uniforms (rows, shots)); the uniforms of a row do not depend on chunks or threads.
+
+        shot_bytes is what the caller holds for each shot of a chunk, the uniforms included.
+        """
+        require_bytes(shot_bytes * shots, f"{shots} shots")
+        for rows, states in self.chunks(shot_bytes * shots):
+            yield rows, states, rng.random((len(states), shots))
 
 
-def over_states(
-    plan: Plan, shared: Array, per_sample: Array, work: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
-) -> npt.NDArray[Any]:
+def over_states(source: Source, work: Callable[[States], npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """`work(states)` for a batch, chunk by chunk, concatenated."""
-    return np.concatenate([work(plan.states(shared, rows)) for rows in chunks(plan, per_sample)])
+    return np.concatenate([work(states) for _, states in source.chunks()])
 
 
-def sample_indices(
-    backend: Backend, plan: Plan, shared: Array, per_sample: Array, shots: int, rng: np.random.Generator
-) -> npt.NDArray[np.uint64]:
-    """(B, shots) basis-state indices; the stream of uniforms does not depend on chunks or threads."""
-    require_bytes(8 * (len(per_sample) + 1) * shots, f"{shots} shots of {len(per_sample)} samples")
-    out = np.empty((len(per_sample), shots), dtype=np.uint64)
-    start = 0
-    for rows in chunks(plan, per_sample, 16 * shots):
-        states = plan.states(shared, rows)
-        out[start : start + len(rows)] = backend.sample(states, rng.random((len(rows), shots)))
-        start += len(rows)
+def sample_outcomes(
+    backend: Backend, source: Source, shots: int, rng: np.random.Generator, bits: Sequence[int] | None = None
+) -> Outcomes:
+    """(B, shots) outcomes of the listed bits, the first the most significant; None: all bits, basis-state indices."""
+    require_bytes(8 * (len(source) + 1) * shots, f"{shots} shots of {len(source)} samples")
+    out = np.empty((len(source), shots), dtype=np.uint64)
+    for rows, states, uniforms in source.draws(shots, rng, 16):
+        out[rows] = backend.sample(states, uniforms, bits)
     return out
 
 
-def bits_of(indices: npt.NDArray[np.uint64], bits: Sequence[int]) -> npt.NDArray[np.uint8]:
-    """(..., shots) indices -> (..., shots, k) zeros and ones."""
-    require_bytes(indices.size * len(bits), f"the bits of {indices.size} shots")
-    out = np.empty((*indices.shape, len(bits)), dtype=np.uint8)
-    for position, b in enumerate(bits):
-        out[..., position] = (indices >> np.uint64(b)) & np.uint64(1)
-    return out
+def count_outcomes(
+    backend: Backend, source: Source, shots: int, rng: np.random.Generator, bits: Sequence[int] | None = None
+) -> Tallies:
+    """How often each outcome occurs among what `sample_outcomes` would draw, B rows, without holding them all."""
+    draws = source.draws(shots, rng, COUNT_BYTES)
+    found = [backend.counts(states, uniforms, bits) for _, states, uniforms in draws]
+    return Tallies.of_rows([row for tallies in found for row in tallies.rows()])
 
 
-def counts_of(indices: npt.NDArray[np.uint64], bits: Sequence[int]) -> dict[str, int]:
-    """How often each outcome of the listed bits occurred, as {"010": 5, ...}, ascending."""
-    outcome = np.zeros(indices.shape, dtype=np.uint64)
-    for b in bits:
-        outcome = (outcome << np.uint64(1)) | ((indices >> np.uint64(b)) & np.uint64(1))
-    values, numbers = np.unique(outcome, return_counts=True)
-    names = [f"{int(v):0{len(bits)}b}" if bits else "" for v in values]
-    return {name: int(c) for name, c in zip(names, numbers, strict=True)}
+def bits_of(outcomes: Outcomes, k: int) -> npt.NDArray[np.uint8]:
+    """(...) outcomes of k bits -> (..., k) zeros and ones, the most significant first."""
+    require_bytes(outcomes.size * (16 + k), f"the bits of {outcomes.size} shots")
+    if not k:
+        return np.zeros((*outcomes.shape, 0), dtype=np.uint8)
+    leading = (outcomes << np.uint64(64 - k)).astype(">u8").view(np.uint8).reshape(*outcomes.shape, 8)
+    return np.unpackbits(leading[..., : -(-k // 8)], axis=-1, count=k)
+
+
+def counts_of(tallies: Tallies, k: int) -> list[dict[str, int]]:
+    """{"010": 5, ...} for each row, ascending."""
+    text = (bits_of(tallies.outcomes, k) + np.uint8(ord("0"))).tobytes().decode("ascii")
+    names = [text[i * k : (i + 1) * k] for i in range(len(tallies.outcomes))]
+    numbers, starts = tallies.counts.tolist(), tallies.starts.tolist()
+    return [dict(zip(names[a:b], numbers[a:b], strict=True)) for a, b in itertools.pairwise(starts)]
 
 
 def reduced_density(states: npt.NDArray[Any], wires: Sequence[int], n_wires: int) -> npt.NDArray[Any]:
@@ -135,19 +165,29 @@ def qubit_wise_groups(keys: Sequence[Key]) -> list[tuple[dict[int, str], list[in
 
 @dataclass(frozen=True, eq=False)
 class _Setting:
-    """One measurement setting: a plan that ends in its basis, and what each output reads from an outcome."""
+    """One measurement setting: a plan that ends in its basis, the bits it measures, what each output reads from them.
+
+    A term is (coefficient, z_mask, ctrl_mask, ctrl_value), masks of an outcome of these bits.
+    """
 
     plan: Plan
-    outputs: tuple[tuple[int, tuple[tuple[float, int, int, int], ...]], ...]  # m, (c, z_mask, ctrl, value)...
+    bits: tuple[int, ...]  # descending
+    outputs: tuple[tuple[int, tuple[tuple[float, int, int, int], ...]], ...]  # (m, terms)
 
-    def values(self, indices: npt.NDArray[np.uint64], terms: Sequence[tuple[float, int, int, int]]) -> Array:
-        """The output's value for each basis-state index."""
-        total = np.zeros(indices.shape)
-        for c, z, mask, value in terms:
-            parity = np.bitwise_count(indices & np.uint64(z)) & 1
-            term = np.where(parity, -c, c)
-            total += np.where((indices & np.uint64(mask)) == np.uint64(value), term, 0.0) if mask else term
+    def values(self, outcomes: Outcomes) -> Array:
+        """(outputs, ...): their values for each outcome."""
+        total = np.zeros((len(self.outputs), *outcomes.shape))
+        for row, (_, terms) in zip(total, self.outputs, strict=True):
+            for c, z, mask, value in terms:
+                parity = np.bitwise_count(outcomes & np.uint64(z)) & 1
+                term = np.where(parity, -c, c)
+                row += np.where((outcomes & np.uint64(mask)) == np.uint64(value), term, 0.0) if mask else term
         return total
+
+
+def _gathered(mask: int, bits: Sequence[int]) -> int:
+    """A mask of basis-state indices as one of outcomes of `bits`."""
+    return sum((mask >> b & 1) << place for place, b in enumerate(reversed(bits)))
 
 
 class Estimator:
@@ -160,60 +200,47 @@ class Estimator:
         self.backend = backend
         readout, n = lowered.readout, lowered.program.n_bits
         self.constant = readout.constant
-        self.settings: list[_Setting] = []
+        self._settings: list[tuple[_Setting, Array | None]] = []  # with the values of all outcomes where they are few
         for basis, members in qubit_wise_groups(readout.keys):
-            program = measured_in_basis(lowered.program, {wire_bit(w, n): c for w, c in basis.items()})
+            letters = {wire_bit(w, n): c for w, c in basis.items()}
+            bits = tuple(sorted(letters, reverse=True))
             outputs = []
             for m, row in enumerate(readout.coefficients):
                 terms = []
                 for r in members:
                     if row[r]:
-                        x, z, mask, value = term_masks(readout.keys[r], n)
-                        terms.append((float(row[r]), x | z, mask, value))
+                        x, z, *pattern = term_masks(readout.keys[r], n)
+                        mask, value = (_gathered(part, bits) for part in pattern)
+                        terms.append((float(row[r]), _gathered(x | z, bits), mask, value))
                 if terms:
                     outputs.append((m, tuple(terms)))
-            self.settings.append(_Setting(backend.prepare(program, dtype), tuple(outputs)))
-        every = np.arange(1 << n, dtype=np.uint64) if n <= TABLE_BITS else None
-        self._tables = [
-            None if every is None else np.array([s.values(every, terms) for _, terms in s.outputs])
-            for s in self.settings
-        ]
+            plan = backend.prepare(measured_in_basis(lowered.program, letters), dtype)
+            setting = _Setting(plan, bits, tuple(outputs))
+            few = len(bits) <= TABLE_BITS
+            self._settings.append(
+                (setting, setting.values(np.arange(1 << len(bits), dtype=np.uint64)) if few else None)
+            )
 
-    def estimate(self, shared: Array, per_sample: Array, shots: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Estimates (B, M) and the variances of these estimates (B, M)."""
+    def estimate(
+        self,
+        shared: Array,
+        per_sample: Array,
+        shots: int,
+        rng: np.random.Generator,
+        initial: States | None = None,
+    ) -> tuple[Array, Array]:
+        """Estimates (B, M) and the unbiased variances of these estimates (B, M)."""
         shape = (len(per_sample), len(self.constant))
-        require_bytes(40 * shots, f"an estimate from {shots} shots")
         mean, variance = np.tile(self.constant, (shape[0], 1)), np.zeros(shape)
-        for setting, table in zip(self.settings, self._tables, strict=True):
-            start = 0
-            for rows in chunks(setting.plan, per_sample, 40 * shots):
-                here = slice(start, start + len(rows))
-                start += len(rows)
-                states = setting.plan.states(shared, rows)
-                drawn = self.backend.sample(states, rng.random((len(rows), shots)))
-                for m, first, second in self._moments(setting, table, drawn):
-                    mean[here, m] += first
-                    variance[here, m] += second
+        for setting, table in self._settings:
+            source = Source(setting.plan, shared, per_sample, initial)
+            for rows, states, uniforms in source.draws(shots, rng, COUNT_BYTES):
+                tallies = self.backend.counts(states, uniforms, setting.bits)
+                row = np.repeat(np.arange(len(states)), np.diff(tallies.starts))
+                values = setting.values(tallies.outcomes) if table is None else table[:, tallies.outcomes]
+                for (m, _), value in zip(setting.outputs, values, strict=True):
+                    first = np.bincount(row, tallies.counts * value) / shots
+                    second = np.bincount(row, tallies.counts * (value - first[row]) ** 2)
+                    mean[rows, m] += first
+                    variance[rows, m] += second / (shots * max(1, shots - 1))
         return mean, variance
-
-    @staticmethod
-    def _moments(
-        setting: _Setting, table: Array | None, drawn: npt.NDArray[np.uint64]
-    ) -> Iterator[tuple[int, Array, Array]]:
-        """For each output its mean over the shots, and the unbiased variance of that mean."""
-        shots = drawn.shape[1]
-        divisor = shots * max(1, shots - 1)
-        if table is not None:
-            size = table.shape[1]
-            flat = drawn.astype(np.int64) + np.arange(len(drawn))[:, None] * size
-            tally = np.bincount(flat.reshape(-1), minlength=len(drawn) * size).reshape(len(drawn), size)
-            means = tally @ table.T / shots
-            squares = tally @ (table**2).T
-            for position, (m, _) in enumerate(setting.outputs):
-                mean = means[:, position]
-                yield m, mean, np.maximum(0.0, squares[:, position] - shots * mean**2) / divisor
-        else:
-            for m, terms in setting.outputs:
-                values = setting.values(drawn, terms)
-                mean = values.mean(axis=1)
-                yield m, mean, ((values - mean[:, None]) ** 2).sum(axis=1) / divisor

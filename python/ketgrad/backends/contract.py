@@ -12,9 +12,11 @@ what is differentiated by the conjugate of the state, so that it changes by 2 Re
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ from ..program import Opcode, Program
 
 Array = npt.NDArray[np.float64]
 States = npt.NDArray[Any]  # (B, 2^n) complex64 or complex128
+Outcomes = npt.NDArray[np.uint64]
 
 
 def _slots(value: npt.ArrayLike, shape: tuple[int, ...], what: str) -> Array:
@@ -38,6 +41,30 @@ def _slots(value: npt.ArrayLike, shape: tuple[int, ...], what: str) -> Array:
     return array
 
 
+class Tallies(NamedTuple):
+    """How often outcomes occurred in each of B rows; those of row b are at starts[b]:starts[b + 1], ascending."""
+
+    starts: npt.NDArray[np.int64]  # (B + 1,)
+    outcomes: npt.NDArray[np.uint64]  # (D,)
+    counts: npt.NDArray[np.int64]  # (D,), all positive
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[tuple[Outcomes, npt.NDArray[np.int64]]]) -> Tallies:
+        """From (outcomes, counts) of each row."""
+        starts = np.cumsum([0, *(len(outcomes) for outcomes, _ in rows)], dtype=np.int64)
+        outcomes = [np.zeros(0, np.uint64), *(o for o, _ in rows)]
+        return cls(starts, np.concatenate(outcomes), np.concatenate([np.zeros(0, np.int64), *(c for _, c in rows)]))
+
+    def rows(self) -> Iterator[tuple[Outcomes, npt.NDArray[np.int64]]]:
+        """(outcomes, counts) of each row."""
+        for start, stop in itertools.pairwise(self.starts.tolist()):
+            yield self.outcomes[start:stop], self.counts[start:stop]
+
+
+def _uniforms(states: States, uniforms: npt.ArrayLike) -> Array:
+    return _slots(uniforms, (len(states), np.shape(uniforms)[-1]), "uniforms")
+
+
 def _n_bits(states: States) -> int:
     if not isinstance(states, np.ndarray) or states.dtype not in (np.complex64, np.complex128):
         raise ArgumentTypeError("states are a complex64 or complex128 array")
@@ -45,6 +72,14 @@ def _n_bits(states: States) -> int:
     if size < 2 or size & (size - 1):
         raise ArgumentError(f"states have shape (batch, 2^n), got {states.shape}")
     return int(size).bit_length() - 1
+
+
+def _checked_bits(states: States, bits: Sequence[int] | None) -> tuple[int, ...]:
+    n = _n_bits(states)
+    bits = tuple(range(n - 1, -1, -1)) if bits is None else tuple(bits)
+    if len(set(bits)) != len(bits) or any(not hasattr(b, "__index__") or not 0 <= b < n for b in bits):
+        raise ArgumentError(f"bits must be distinct and below {n}, got {bits}")
+    return bits
 
 
 class Plan(ABC):
@@ -165,9 +200,7 @@ class Plan(ABC):
         return shared, _slots(per_sample, (batch, self.program.n_per_sample), "per-sample slots")
 
     @abstractmethod
-    def _forward(
-        self, shared: Array, per_sample: Array, keep: bool, initial: States | None
-    ) -> tuple[Array, Any]: ...
+    def _forward(self, shared: Array, per_sample: Array, keep: bool, initial: States | None) -> tuple[Array, Any]: ...
 
     @abstractmethod
     def _pullback(
@@ -209,22 +242,23 @@ class Backend(ABC):
 
     def probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
         """(B, 2^k) float64: probabilities of the listed bits, the first the most significant of the outcome."""
-        n = _n_bits(states)
-        bits = tuple(bits)
-        if len(set(bits)) != len(bits) or any(not hasattr(b, "__index__") or not 0 <= b < n for b in bits):
-            raise ArgumentError(f"bits must be distinct and below {n}, got {bits}")
+        bits = _checked_bits(states, bits)
         require_bytes(8 * len(states) << len(bits), f"the probabilities of {len(bits)} wires")
         return self._probabilities(np.ascontiguousarray(states), bits)
 
-    def sample(self, states: States, uniforms: Array) -> npt.NDArray[np.uint64]:
-        """(B, shots) basis-state indices by inverting the cumulative distribution at `uniforms` (B, shots) in [0, 1).
+    def sample(self, states: States, uniforms: Array, bits: Sequence[int] | None = None) -> Outcomes:
+        """(B, shots) outcomes by inverting the cumulative distribution at `uniforms` (B, shots) in [0, 1).
 
         Index i is drawn when cumulative(i - 1) <= u * norm < cumulative(i), sums in float64; a state of norm 0
-        cannot occur.
+        cannot occur. Its outcome is what the listed bits of i say, the first the most significant; default: i itself.
         """
-        _n_bits(states)
-        uniforms = _slots(uniforms, (len(states), np.shape(uniforms)[-1]), "uniforms")
-        return self._sample(np.ascontiguousarray(states), uniforms)
+        bits = _checked_bits(states, bits)
+        return self._sample(np.ascontiguousarray(states), _uniforms(states, uniforms), bits)
+
+    def counts(self, states: States, uniforms: Array, bits: Sequence[int] | None = None) -> Tallies:
+        """How often `sample` draws each outcome, for each row. Needs 16 bytes a shot at most beside the result."""
+        bits = _checked_bits(states, bits)
+        return self._counts(np.ascontiguousarray(states), _uniforms(states, uniforms), bits)
 
     @abstractmethod
     def info(self) -> dict[str, Any]:
@@ -243,4 +277,7 @@ class Backend(ABC):
     def _probabilities(self, states: States, bits: tuple[int, ...]) -> Array: ...
 
     @abstractmethod
-    def _sample(self, states: States, uniforms: Array) -> npt.NDArray[np.uint64]: ...
+    def _sample(self, states: States, uniforms: Array, bits: tuple[int, ...]) -> Outcomes: ...
+
+    @abstractmethod
+    def _counts(self, states: States, uniforms: Array, bits: tuple[int, ...]) -> Tallies: ...

@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ketgrad._core as _core  # `from .. import _core` would not name the missing module
 
 from ..program import Program
-from .contract import Array, Backend, Plan, States
+from .contract import Array, Backend, Outcomes, Plan, States, Tallies
 
 
 class NativePlan(Plan):
@@ -35,9 +34,7 @@ class NativePlan(Plan):
         """How a batch of this size runs: "lanes" (a lane is a sample) or "single" (a lane is an amplitude)."""
         return self._core.mode(batch_size)
 
-    def _forward(
-        self, shared: Array, per_sample: Array, keep: bool, initial: States | None
-    ) -> tuple[Array, Any]:
+    def _forward(self, shared: Array, per_sample: Array, keep: bool, initial: States | None) -> tuple[Array, Any]:
         return self._core.forward(shared, per_sample, keep, initial)
 
     def _pullback(
@@ -82,5 +79,8 @@ class NativeBackend(Backend):
     def _probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
         return _core.probabilities(states, list(bits))
 
-    def _sample(self, states: States, uniforms: Array) -> npt.NDArray[np.uint64]:
-        return _core.sample(states, uniforms)
+    def _sample(self, states: States, uniforms: Array, bits: tuple[int, ...]) -> Outcomes:
+        return _core.sample(states, uniforms, list(bits))
+
+    def _counts(self, states: States, uniforms: Array, bits: tuple[int, ...]) -> Tallies:
+        return Tallies(*_core.counts(states, uniforms, list(bits)))

@@ -21,7 +21,7 @@ from ..memory import available_bytes
 from ..program import Opcode, Program
 from . import numba_kernels as kernels
 from . import numba_measure as measure
-from .contract import Array, Backend, Plan, States
+from .contract import Array, Backend, Outcomes, Plan, States, Tallies
 from .numba_threads import check, run
 
 LARGE_BITS = 18  # from here on the threads share one state
@@ -236,9 +236,7 @@ class NumbaPlan(Plan):
         else:
             run(lambda q: task(*blocks[q], 1), len(blocks), threads)
 
-    def _forward(
-        self, shared: Array, per_sample: Array, keep: bool, initial: States | None
-    ) -> tuple[Array, Any]:
+    def _forward(self, shared: Array, per_sample: Array, keep: bool, initial: States | None) -> tuple[Array, Any]:
         batch = len(per_sample)
         tape = self._new_tape(batch) if keep else None
         out = np.zeros((batch, len(self._terms)))
@@ -339,10 +337,8 @@ class NumbaBackend(Backend):
         return NumbaPlan(program, dtype, self)
 
     def _probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
-        where = np.array(bits, dtype=np.int64)
+        where, shift = measure.positions(bits)
         out = np.zeros((len(states), 1 << len(bits)))
-        neighbours = len(bits) > 0 and (np.diff(where) == -1).all()
-        shift = bits[-1] if neighbours else -1
         spans = _spans(states.shape[1], STEP // 8)
         if out.shape == states.shape:  # no outcome has two amplitudes: spans of one state may run at the same time
             tasks = [(b, [span]) for b in range(len(states)) for span in spans]
@@ -358,19 +354,26 @@ class NumbaBackend(Backend):
         run(task, len(tasks), self._threads)
         return out
 
-    def _sample(self, states: States, uniforms: Array) -> npt.NDArray[np.uint64]:
+    def _sample(self, states: States, uniforms: Array, bits: tuple[int, ...]) -> Outcomes:
         out = np.empty(uniforms.shape, dtype=np.uint64)
-        blocks = max(1, states.shape[1] // measure.SAMPLE_BLOCK)
+        where, shift = measure.positions(bits)
+        size, shots = states.shape[1], uniforms.shape[1]
+        n_blocks = measure.block_count(size, shots)
+        buckets = min(n_blocks, 1 << shots.bit_length())
 
         def task(b: int) -> None:
-            norms = np.zeros(blocks)
-            for lo, hi in _spans(blocks, STEP // measure.SAMPLE_BLOCK):
+            sums = np.empty(n_blocks)
+            for lo, hi in _spans(n_blocks, STEP * n_blocks // size):
                 check()
-                measure.block_norms(states[b], lo, hi, norms)
-            cumulative = np.cumsum(norms)
-            for lo, hi in _spans(uniforms.shape[1], 1 << 14):
+                measure.block_sums(states[b], lo, hi, sums)
+            ends, guide = np.cumsum(sums), np.empty(buckets + 1, dtype=np.int64)
+            measure.fill_guide(ends, guide)
+            for lo, hi in _spans(shots, 1 << 14):
                 check()
-                measure.sample(states[b], cumulative, uniforms[b], lo, hi, out[b])
+                measure.sample(states[b], ends, guide, uniforms[b], where, shift, lo, hi, out[b])
 
         run(task, len(states), self._threads)
         return out
+
+    def _counts(self, states: States, uniforms: Array, bits: tuple[int, ...]) -> Tallies:
+        return Tallies.of_rows([measure.tally(row, len(bits)) for row in self._sample(states, uniforms, bits)])
