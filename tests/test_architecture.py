@@ -29,11 +29,12 @@ LAYERS: list[tuple[str, ...]] = [
     ("factors", "gate_spec", "gates", "gate_reference", "expressions"),
     ("circuit", "program"),
     ("lowering", "backends"),
-    ("simulator",),
+    ("simulator", "shadows"),
     ("gradients",),
-    ("engines", "model"),
+    ("engines", "arguments", "measured", "model"),
     ("checkpoint", "persistence", "drawing", "drawing_graphics"),
     ("data", "optimise", "hybrid", "settings", "train", "baseline", "charts", "report", "job", "peers", "compare"),
+    ("interfaces", "compiling"),
     ("sklearn", "pennylane_device", "console", "cli", "__main__", "__init__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -43,6 +44,7 @@ UPWARD = {
     ("circuit", "drawing"): "print(circuit) draws it",
     ("model", "persistence"): "model.save writes a file",
     ("peers", "pennylane_device"): "the comparison runs the device too",
+    ("compiling", "pennylane_device"): "kg.compile takes QNodes too",
 }
 
 APART = [  # (these modules, never import those)
@@ -59,8 +61,9 @@ OPTIONAL = {  # module: the only files that may import it, whatever the place
     "numba": ("backends.",),
     "pennylane": ("pennylane_device.", "peers", "compare"),
     "sklearn": ("sklearn", "data", "baseline", "train", "job", "hybrid"),
-    "torch": ("torch", "peers"),
-    "jax": ("jax",),
+    "torch": ("interfaces.torch_interface", "peers"),
+    "jax": ("interfaces.jax_interface",),
+    "autograd": ("interfaces.autograd_interface",),
     "matplotlib": ("drawing", "drawing_graphics", "charts", "report"),
     "pandas": ("data", "sklearn", "settings"),
     "tqdm": ("console", "cli", "train"),

@@ -87,7 +87,9 @@ def test_gradients_from_bras_and_terms(backend: str, seed: int, n: int, batch: i
         slope = losses(shared, per_sample + step, initial) - losses(shared, per_sample - step, initial)
         assert np.allclose(slope / (2 * eps), g_samples[:, :, f], rtol=0, atol=1e-8 * scale)
     direction = random_states(rng, batch, 2**n)
-    slope = losses(shared, per_sample, initial + eps * direction) - losses(shared, per_sample, initial - eps * direction)
+    slope = losses(shared, per_sample, initial + eps * direction) - losses(
+        shared, per_sample, initial - eps * direction
+    )
     wanted = 2 * (g_initial.conj() * direction).sum(axis=2).real
     assert np.allclose(slope / (2 * eps), wanted, rtol=0, atol=1e-8 * scale)
 

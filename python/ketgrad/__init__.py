@@ -18,7 +18,8 @@ from . import errors
 from ._version import __version__
 from .backends import backend_info, set_num_threads
 from .circuit import Circuit
-from .model import Gradients, Jacobian, Model, compile
+from .compiling import compile
+from .model import Gradients, Jacobian, Model
 from .pauli import Hermitian, I, PauliSum, Projector, X, Y, Z
 
 if TYPE_CHECKING:

@@ -164,9 +164,11 @@ def real_array(value: Any, what: str) -> Array:
         raise ParameterError(f"{what} must be an array of real numbers, got a ragged {type(value).__name__}") from None
     if array.dtype.kind not in "fiub":
         raise ArgumentTypeError(f"{what} must be an array of real numbers, got dtype {array.dtype}")
-    require_bytes(8 * array.size, f"an array of {what} of shape {array.shape}")
+    if array.dtype != np.float64 or not array.flags.c_contiguous:  # there will be a copy
+        require_bytes(8 * array.size, f"an array of {what} of shape {array.shape}")
     out = np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
-    if not np.isfinite(out).all():
+    # the sum is finite unless an entry is not (or the sum overflows, so look again): one pass, no temporary
+    if not math.isfinite(out.sum()) and not np.isfinite(out).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(out))[0])
         raise ParameterError(f"{what} must be finite, got {out[where]} at position {where}")
     return out

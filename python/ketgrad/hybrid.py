@@ -18,7 +18,7 @@ import numpy.typing as npt
 from .checkpoint import Arrays, read_archive, write_archive
 from .circuit import Circuit
 from .errors import ArgumentError, CheckpointError, ParameterError
-from .model import Model, compile
+from .model import Model, compile_circuit
 from .pauli import PauliSum, Z
 from .persistence import from_document, to_document
 
@@ -95,7 +95,7 @@ class Network:
         rng: np.random.Generator,
     ) -> Network:
         """A network for these training features (N, F), with random parameters."""
-        model = compile(build_circuit(qubits, layers), readouts(qubits), dtype=dtype, backend=backend)
+        model = compile_circuit(build_circuit(qubits, layers), readouts(qubits), dtype=dtype, backend=backend)
         mean, scale = features.mean(axis=0), features.std(axis=0)
         # a constant column has a standard deviation of rounding errors, not always of zero
         constant = scale <= 1e-12 * np.maximum(1.0, np.abs(mean))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class Readout:
     constant: npt.NDArray[np.float64]
     keys: tuple[Key, ...]
 
-    @property
+    @cached_property
     def is_identity(self) -> bool:
         """Whether every value is one term with coefficient 1, in order."""
         m, r = self.coefficients.shape

@@ -1,6 +1,6 @@
 """`Model`: a circuit with observables, ready to evaluate, differentiate and sample. What every front door holds.
 
-Owns: `compile`, shapes of weights and inputs, the choice of gradient engine. May not know: opcodes, bits, torch, jax.
+Owns: `compile_circuit`, shapes of results, the choice of gradient engine. May not know: opcodes, bits, torch, jax.
 
 Shapes: P weights, B samples of F inputs, M observables. Without a batch (inputs of shape (F,), or a circuit without
 inputs) results have no batch axis.
@@ -15,34 +15,29 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .arguments import States, output_cotangents
 from .circuit import Circuit
-from .engines import Engines
-from .errors import ArgumentError, ArgumentTypeError, ParameterError, suggest
-from .expressions import real_array
+from .errors import ArgumentError, ArgumentTypeError, suggest
 from .gradients import adjoint
-from .lowering import lower, wire_bit
-from .memory import require_bytes
-from .pauli import PauliSum, check_wires
-from .simulator import (
-    Seed,
-    bits_of,
-    check_shots,
-    counts_of,
-    generator,
-    over_states,
-    reduced_density,
-    sample_indices,
-)
+from .lowering import lower
+from .measured import Measured
+from .pauli import PauliSum
+from .simulator import Seed, check_shots, generator
 
 Array = npt.NDArray[np.float64]
 METHODS = ("best", "adjoint", "parameter-shift")
 
 
 class Gradients(NamedTuple):
-    """Gradients of sum(cotangents * values): weights in the shape they were given, inputs (F,) or (B, F)."""
+    """Gradients of sum(cotangents * values): weights in the shape they were given, inputs (F,) or (B, F).
+
+    `initial`, in the shape of the initial states, is the derivative by their conjugates: a change of them changes the
+    sum by 2 Re <initial|change>. None unless it was asked for.
+    """
 
     weights: Array
     inputs: Array
+    initial: States | None = None
 
 
 class Jacobian(NamedTuple):
@@ -57,8 +52,8 @@ class Jacobian(NamedTuple):
     inputs_variance: Array | None = None
 
 
-class Model:
-    """A compiled circuit. Thread-safe, picklable, deep-copyable; made by `compile`.
+class Model(Measured):
+    """A compiled circuit. Thread-safe, picklable, deep-copyable; made by `ketgrad.compile`.
 
     Example:
         >>> model = kg.compile(circuit, [kg.Z(0), kg.Z(0) @ kg.Z(1)])
@@ -75,20 +70,22 @@ class Model:
             wanted = np.dtype(dtype)
         except (TypeError, ValueError, SyntaxError):
             raise ArgumentError(f"dtype must be complex64 or complex128, got {dtype!r}") from None
-        self.circuit = circuit.copy()
+        own = circuit.copy()
         self.observables = tuple(observables)
-        self.dtype = wanted
-        self._backend_name = backend
-        self._lowered = lower(self.circuit, self.observables)
-        self._n_weights, self._n_inputs = circuit.n_weights, circuit.n_inputs
-        self._engines: Engines | None = Engines(self._lowered, wanted, backend)
+        super().__init__(own, lower(own, self.observables), wanted, backend)
         self._squares: Model | None = None
         self.saved_weights: Array | None = None  # what `save` was given, after `kg.load`
 
     # evaluation
 
     def __call__(
-        self, weights: Any = None, inputs: Any = None, *, shots: int | None = None, seed: Seed = None
+        self,
+        weights: Any = None,
+        inputs: Any = None,
+        *,
+        shots: int | None = None,
+        seed: Seed = None,
+        initial: Any = None,
     ) -> Array:
         """Expectation values, (M,) or (B, M); estimates when `shots` is given.
 
@@ -97,8 +94,11 @@ class Model:
             inputs: (F,) or (B, F).
             shots: measurements of each setting; None is exact.
             seed: of the shots: an int or a numpy Generator.
+            initial: states to start from instead of |0...0>, (2^n,) or (B, 2^n).
         """
-        return self.forward(weights, inputs, shots=shots, seed=seed, _keep=False)[0]
+        if shots is not None and initial is not None:
+            return self.estimate(weights, inputs, shots=shots, seed=seed, initial=initial)[0]
+        return self.forward(weights, inputs, shots=shots, seed=seed, initial=initial, _keep=False)[0]
 
     def forward(
         self,
@@ -108,33 +108,42 @@ class Model:
         method: str = "best",
         shots: int | None = None,
         seed: Seed = None,
+        initial: Any = None,
         _keep: bool = True,
-    ) -> tuple[Array, Callable[[Any], Gradients]]:
+    ) -> tuple[Array, Callable[..., Gradients]]:
         """Values, and the pullback that turns cotangents of the values into `Gradients`.
+
+        The pullback of the adjoint method also takes `bras`, cotangents of the final states as in `forward_state`, and
+        `to_initial=True` to give the gradient of the initial states.
 
         Args:
             method: "adjoint", "parameter-shift", or "best": adjoint when exact, parameter-shift with shots.
+            initial: states to start from instead of |0...0>, (2^n,) or (B, 2^n); exact and adjoint only.
         """
         self._check_observables()
         w, x, batched = self._arguments(weights, inputs)
+        start, x, batched = self._starts(initial, x, batched)
         given = np.shape(weights) or (self._n_weights,)
         if _keep:
             w, x = w.copy(), x.copy()  # the caller may change his arrays before the pullback
         how = self._method(method, shots)
-        rng = generator(seed)
+        if start is not None and (shots is not None or how != "adjoint"):
+            raise ArgumentError("initial states go with exact values and the adjoint method only")
+        rng = None if shots is None else generator(seed)
         engines = self._ready()
         tape = None
         if shots is None:
             slots = self._lowered.stage.evaluate(w, x)
-            terms, tape = engines.plan.forward(*slots, keep=_keep and how == "adjoint")
+            terms, tape = engines.plan.forward(*slots, keep=_keep and how == "adjoint", initial=start)
             values = adjoint.values(self._lowered, terms)
         else:
+            assert rng is not None
             values, _ = self._estimate(w, x, check_shots(shots), rng)
 
-        def pullback(cotangents: Any) -> Gradients:
-            c = self._cotangents(cotangents, len(x), batched)
+        def pullback(cotangents: Any, bras: Any = None, to_initial: bool = False) -> Gradients:
+            c = output_cotangents(cotangents, len(x), batched, len(self.observables))
             if how == "adjoint":
-                grad_w, grad_x = adjoint.vjp(self._lowered, engines.plan, w, x, c, tape)
+                return self._pull(w, x, batched, given, c, tape, start, bras, to_initial)
             else:
                 jac = self._shift_jacobian(w, x, shots, rng)
                 grad_w, grad_x = np.einsum("bm,bmp->p", c, jac[0]), np.einsum("bm,bmf->bf", c, jac[1])
@@ -164,11 +173,12 @@ class Model:
         return Jacobian(*(p if p is None or batched else p[0] for p in parts))  # type: ignore[arg-type]
 
     def estimate(
-        self, weights: Any = None, inputs: Any = None, *, shots: int, seed: Seed = None
+        self, weights: Any = None, inputs: Any = None, *, shots: int, seed: Seed = None, initial: Any = None
     ) -> tuple[Array, Array]:
         """Finite-shot estimates of the values, and the variances of these estimates."""
         w, x, batched = self._arguments(weights, inputs)
-        mean, variance = self._estimate(w, x, check_shots(shots), generator(seed))
+        start, x, batched = self._starts(initial, x, batched)
+        mean, variance = self._estimate(w, x, check_shots(shots), generator(seed), start)
         return (mean, variance) if batched else (mean[0], variance[0])
 
     def variance(self, weights: Any = None, inputs: Any = None) -> Array:
@@ -180,65 +190,49 @@ class Model:
         m = len(self.observables)
         return np.maximum(0.0, both[..., m:] - both[..., :m] ** 2)
 
-    # states and samples
+    def forward_state(
+        self, weights: Any = None, inputs: Any = None, *, initial: Any = None
+    ) -> tuple[States, Callable[..., Gradients]]:
+        """Final states, (2^n,) or (B, 2^n), and the pullback that turns cotangents of them into `Gradients`.
 
-    def state(self, weights: Any = None, inputs: Any = None) -> npt.NDArray[Any]:
-        """Final state, (2^n,) or (B, 2^n), of the model's dtype; wire 0 is the most significant bit."""
+        The pullback takes bras, of the states' shape: the derivative of what is differentiated by the states'
+        conjugates. For a real function L of the state, bra = (dL/d Re + i dL/d Im) / 2.
+
+        Args:
+            initial: states to start from instead of |0...0>, (2^n,) or (B, 2^n).
+        """
         w, x, batched = self._arguments(weights, inputs)
-        states = self._ready().plan.states(*self._lowered.stage.evaluate(w, x))
-        return states if batched else states[0]
+        start, x, batched = self._starts(initial, x, batched)
+        w, x = w.copy(), x.copy()
+        given = np.shape(weights) or (self._n_weights,)
+        states = self._ready().plan.states(*self._lowered.stage.evaluate(w, x), start)
 
-    def probabilities(self, weights: Any = None, inputs: Any = None, wires: Sequence[int] | None = None) -> Array:
-        """Probabilities of the outcomes of `wires` in the order given (default: all), (2^k,) or (B, 2^k)."""
-        w, x, batched = self._arguments(weights, inputs)
-        bits = self._bits(wires)
-        require_bytes(16 * len(x) << len(bits), f"the probabilities of {len(bits)} wires for {len(x)} samples")
-        engines = self._ready()
-        slots = self._lowered.stage.evaluate(w, x)
-        out = over_states(engines.plan, *slots, lambda s: engines.backend.probabilities(s, bits))
-        return out if batched else out[0]
+        def pullback(bras: Any, to_initial: bool = False) -> Gradients:
+            none = np.zeros((len(x), len(self.observables)))
+            return self._pull(w, x, batched, given, none, None, start, bras, to_initial)
 
-    def density_matrix(
-        self, weights: Any = None, inputs: Any = None, wires: Sequence[int] | None = None
-    ) -> npt.NDArray[Any]:
-        """Reduced density matrix of `wires` (default: all), (2^k, 2^k) or (B, 2^k, 2^k)."""
-        w, x, batched = self._arguments(weights, inputs)
-        where = self._wires(wires)
-        slots = self._lowered.stage.evaluate(w, x)
-        n, size = self.circuit.n_wires, self.dtype.itemsize * len(x)
-        require_bytes(2 * size << 2 * len(where), f"the density matrices of {len(where)} wires for {len(x)} samples")
-        out = over_states(self._ready().plan, *slots, lambda s: reduced_density(s, where, n))
-        return out if batched else out[0]
+        return states if batched else states[0], pullback
 
-    def sample(
+    def _pull(
         self,
-        weights: Any = None,
-        inputs: Any = None,
-        *,
-        shots: int,
-        seed: Seed = None,
-        wires: Sequence[int] | None = None,
-    ) -> npt.NDArray[np.uint8]:
-        """Measured bits of `wires` (default: all), (shots, k) or (B, shots, k)."""
-        bits = self._bits(wires)
-        indices, batched = self._sample(weights, inputs, shots, seed)
-        out = bits_of(indices, bits)
-        return out if batched else out[0]
-
-    def counts(
-        self,
-        weights: Any = None,
-        inputs: Any = None,
-        *,
-        shots: int,
-        seed: Seed = None,
-        wires: Sequence[int] | None = None,
-    ) -> dict[str, int] | list[dict[str, int]]:
-        """How often each outcome of `wires` occurred, {"010": 5, ...}; a list of them for a batch."""
-        bits = self._bits(wires)
-        indices, batched = self._sample(weights, inputs, shots, seed)
-        out = [counts_of(row, bits) for row in indices]
-        return out if batched else out[0]
+        w: Array,
+        x: Array,
+        batched: bool,
+        given: tuple[int, ...],
+        cotangents: Array,
+        tape: Any,
+        start: States | None,
+        bras: Any,
+        to_initial: bool,
+    ) -> Gradients:
+        ends = None if bras is None else np.asarray(bras, dtype=self.dtype)
+        if ends is not None and not batched:
+            ends = ends[None]
+        grads = adjoint.vjp(self._lowered, self._ready().plan, w, x, cotangents, tape, start, ends, to_initial)
+        grad_start = grads[2]
+        if grad_start is not None:
+            grad_start = grad_start.sum(axis=0) if start is not None and len(start) == 1 else grad_start
+        return Gradients(grads[0].reshape(given), grads[1] if batched else grads[1][0], grad_start)
 
     # files and looks
 
@@ -282,41 +276,11 @@ class Model:
 
     # inside
 
-    def _ready(self) -> Engines:
-        if self._engines is None:
-            self._engines = Engines(self._lowered, self.dtype, self._backend_name)
-        return self._engines
-
-    def _arguments(self, weights: Any, inputs: Any) -> tuple[Array, Array, bool]:
-        w = real_array(weights, "weights").reshape(-1)
-        if w.size != self._n_weights:
-            raise ParameterError(f"the circuit has {self._n_weights} weights, got {w.size}")
-        x = real_array(inputs, "inputs")
-        batched = x.ndim == 2
-        if x.ndim > 2 or (x.shape[-1:] or (0,)) != (self._n_inputs,):
-            if inputs is None:
-                raise ParameterError(f"the circuit has {self._n_inputs} inputs, and none were given")
-            raise ParameterError(
-                f"inputs have shape ({self._n_inputs},) or (batch, {self._n_inputs}), got {np.shape(inputs)}"
-            )
-        if batched and not len(x):
-            raise ParameterError("inputs: a batch has at least one sample, got none")
-        return w, x if batched else x.reshape(1, -1), batched
-
     def _check_observables(self) -> None:
         if not self.observables:
             raise ArgumentError(
                 "the model has no observables; compile it with some, as in kg.compile(circuit, [kg.Z(0)])"
             )
-
-    def _cotangents(self, cotangents: Any, batch: int, batched: bool) -> Array:
-        c = real_array(cotangents, "cotangents")
-        wanted = (batch, len(self.observables)) if batched else (len(self.observables),)
-        if np.ndim(cotangents) == 0 and wanted == (1,):
-            c = c.reshape(1)
-        if c.shape != wanted:
-            raise ParameterError(f"cotangents must have the shape of the values {wanted}, got {c.shape}")
-        return c.reshape(batch, -1)
 
     def _method(self, method: str, shots: int | None) -> str:
         if method not in METHODS:
@@ -328,11 +292,13 @@ class Model:
             return "parameter-shift"
         return "adjoint" if method == "best" else method
 
-    def _estimate(self, w: Array, x: Array, shots: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        return self._ready().estimator.estimate(*self._lowered.stage.evaluate(w, x), shots, rng)
+    def _estimate(
+        self, w: Array, x: Array, shots: int, rng: np.random.Generator, start: States | None = None
+    ) -> tuple[Array, Array]:
+        return self._ready().estimator.estimate(*self._lowered.stage.evaluate(w, x), shots, rng, start)
 
     def _shift_jacobian(
-        self, w: Array, x: Array, shots: int | None, rng: np.random.Generator
+        self, w: Array, x: Array, shots: int | None, rng: np.random.Generator | None
     ) -> tuple[Array, Array, Array, Array]:
         engines, none = self._ready(), np.zeros(0)
 
@@ -341,44 +307,21 @@ class Model:
             return values, np.zeros_like(values)
 
         def sampled(angles: Array) -> tuple[Array, Array]:
-            return engines.free_estimator.estimate(none, angles, int(shots or 0), rng)
+            assert shots is not None and rng is not None
+            return engines.free_estimator.estimate(none, angles, shots, rng)
 
         evaluate = exact if shots is None else sampled
         return engines.shifts.jacobian(self._lowered.stage, w, x, evaluate, len(self.observables))
 
-    def _sample(self, weights: Any, inputs: Any, shots: Any, seed: Any) -> tuple[npt.NDArray[np.uint64], bool]:
-        w, x, batched = self._arguments(weights, inputs)
-        engines = self._ready()
-        slots = self._lowered.stage.evaluate(w, x)
-        return sample_indices(engines.backend, engines.plan, *slots, check_shots(shots), generator(seed)), batched
 
-    def _wires(self, wires: Sequence[int] | None) -> tuple[int, ...]:
-        n = self.circuit.n_wires
-        return tuple(range(n)) if wires is None else check_wires(wires, "wires", n)
-
-    def _bits(self, wires: Sequence[int] | None) -> tuple[int, ...]:
-        return tuple(wire_bit(w, self.circuit.n_wires) for w in self._wires(wires))
-
-
-def compile(
+def compile_circuit(
     circuit: Circuit,
     observables: PauliSum | Sequence[PauliSum] = (),
     *,
     dtype: npt.DTypeLike = "complex128",
     backend: str | None = None,
 ) -> Model:
-    """Make a circuit ready to run.
-
-    Args:
-        circuit: later changes to it do not reach the model.
-        observables: one, or M of them; none for states and samples only.
-        dtype: "complex128" or "complex64".
-        backend: "native" or "numba"; default the best one here.
-
-    Raises:
-        ArgumentTypeError: not a circuit, or not observables.
-        WireError: an observable on a wire the circuit does not have.
-    """
+    """Make a circuit ready to run; users call it as `ketgrad.compile`."""
     several = (observables,) if isinstance(observables, PauliSum) else observables
     try:
         items = tuple(several)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from .circuit import Circuit
 from .expressions import Expression
 from .hybrid import build_circuit, readouts
-from .model import compile
+from .model import compile_circuit
 from .pauli import PauliSum
 
 Array = npt.NDArray[np.float64]
@@ -56,7 +56,7 @@ class Problem:
 
 def ketgrad_step(problem: Problem, backend: str | None = None) -> Step:
     """The step through `Model.forward` and its pullback."""
-    model = compile(problem.circuit, problem.observables, backend=backend)
+    model = compile_circuit(problem.circuit, problem.observables, backend=backend)
 
     def step() -> tuple[Array, Array, Array]:
         values, pullback = model.forward(problem.weights, problem.inputs)

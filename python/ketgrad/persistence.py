@@ -17,7 +17,7 @@ from .circuit import Circuit, Gate
 from .errors import ArgumentTypeError, CheckpointError, KetgradError, ParameterError
 from .expressions import Expression
 from .gates import BY_NAME, find
-from .model import Model, compile
+from .model import Model, compile_circuit
 from .pauli import PauliSum
 
 KIND = "model"
@@ -121,7 +121,7 @@ def from_document(header: dict[str, Any], arrays: Arrays, source: str, backend: 
             raise ValueError(f"dtype {dtype!r}")
     except (KetgradError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source} does not hold a valid circuit: {error}") from error
-    return compile(circuit, observables, dtype=dtype, backend=backend)
+    return compile_circuit(circuit, observables, dtype=dtype, backend=backend)
 
 
 def _read_circuit(header: dict[str, Any], arrays: Arrays) -> Circuit:

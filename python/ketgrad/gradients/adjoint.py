@@ -24,14 +24,34 @@ def values(lowered: Lowered, terms: Array) -> Array:
 
 
 def vjp(
-    lowered: Lowered, plan: Plan, weights: Array, inputs: Array, cotangents: Array, tape: Any
-) -> tuple[Array, Array]:
-    """Gradients of sum(cotangents * outputs): (P,) and (B, F), from cotangents (B, M)."""
+    lowered: Lowered,
+    plan: Plan,
+    weights: Array,
+    inputs: Array,
+    cotangents: Array,
+    tape: Any = None,
+    initial: Any = None,
+    bras: Any = None,
+    to_initial: bool = False,
+) -> tuple[Array, Array, Any]:
+    """Gradients of sum(cotangents * outputs): (P,), (B, F), and of the initial states (B, 2^n) or None.
+
+    Args:
+        cotangents: (B, M).
+        tape: of the same forward call, or None.
+        initial: states it started from.
+        bras: (B, 2^n) cotangents of the final states, on top of those of the outputs.
+        to_initial: whether the gradient of the initial states is wanted.
+    """
     stage = lowered.stage
-    shared, per_sample = stage.evaluate(weights, inputs)
-    pulled = plan.pullback(shared, per_sample, _to_terms(lowered, cotangents)[None], tape)
-    grad_weights, grad_inputs = stage.pull(weights, inputs, *pulled, each=False)
-    return grad_weights[0], grad_inputs[0]
+    slots = stage.evaluate(weights, inputs)
+    seeds, ends = _to_terms(lowered, cotangents)[None], None if bras is None else bras[None]
+    if to_initial:
+        shared, per_sample, start = plan.pullback_to_initial(*slots, seeds, tape, initial, ends)
+    else:
+        (shared, per_sample), start = plan.pullback(*slots, seeds, tape, False, initial, ends), None
+    grad_weights, grad_inputs = stage.pull(weights, inputs, shared, per_sample, each=False)
+    return grad_weights[0], grad_inputs[0], None if start is None else start[0]
 
 
 def jacobian(lowered: Lowered, plan: Plan, weights: Array, inputs: Array) -> tuple[Array, Array]:

@@ -1,0 +1,72 @@
+"""Differentiable numpy functions as functions of torch, JAX and autograd tensors.
+
+Owns: `Differentiable`, what such a function is, and `call`, which finds the framework. Each framework has a module of
+its own, imported on first use. May not know: circuits, models, devices.
+
+Complex numbers: a cotangent g of a complex array y stands for the change Re <g|dy>, as in torch; the modules for JAX
+and autograd, which leave out the conjugate, translate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Arrays = Sequence[npt.NDArray[Any]]
+Pullback = Callable[[Arrays], list[npt.NDArray[Any]]]
+SECOND = (
+    "ketgrad: second derivatives are not taken through an adjoint gradient; for a QNode use "
+    "diff_method='parameter-shift' with max_diff=2"
+)
+
+
+class Differentiable(Protocol):
+    """A function of arrays with several arrays as results, and its pullback."""
+
+    @property
+    def axes(self) -> Sequence[int]:
+        """How many axes each argument has of its own."""
+        ...
+
+    def forward(self, arrays: Arrays, differentiate: bool) -> tuple[Arrays, Any]:
+        """Results, and where wanted the pullback from their cotangents to those of the arguments.
+
+        Every argument may have further axes in front of its own, in common or of length 1 (JAX's vmap); results then
+        have them all, and gradients those of their argument.
+        """
+        ...
+
+    def result_types(self) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Shape and dtype of each result, without further axes."""
+        ...
+
+
+def framework(tensors: Sequence[Any]) -> str:
+    """Whose tensors these are: "torch", "jax", "autograd" or "numpy"."""
+    for t in tensors:
+        home = type(t).__module__.partition(".")[0]
+        if home in ("torch", "autograd"):
+            return home
+        if home in ("jax", "jaxlib"):
+            return "jax"
+    return "numpy"
+
+
+def call(function: Differentiable, tensors: Sequence[Any], interface: str) -> Sequence[Any]:
+    """The results as tensors of the framework ("numpy", "autograd", "torch" or "jax"), differentiable where it asks."""
+    if interface == "torch":
+        from . import torch_interface
+
+        return torch_interface.call(function, tensors)
+    if interface == "jax":
+        from . import jax_interface
+
+        return jax_interface.call(function, tensors)
+    if interface == "autograd":
+        from . import autograd_interface
+
+        return autograd_interface.call(function, tensors)
+    return function.forward([np.asarray(t) for t in tensors], False)[0]

@@ -1,0 +1,70 @@
+"""Differentiable numpy functions in autograd, the framework of PennyLane's own numpy.
+
+Owns: the primitive and its gradient. May not know: circuits, models, devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from autograd import numpy as anp
+from autograd.extend import Box, defvjp_argnums, primitive
+
+from ..errors import NotDifferentiableError
+from . import SECOND, Differentiable
+
+
+class _Cell:
+    """The pullback of one call, on its way from the primitive to its gradient."""
+
+    pullback: Any = None
+
+
+@primitive  # type: ignore[untyped-decorator]
+def _apply(function: Differentiable, cell: _Cell, *arrays: Any) -> Any:
+    """All results behind one another: autograd knows no function of several."""
+    results, cell.pullback = function.forward([np.asarray(a) for a in arrays], True)
+    return np.concatenate([np.ravel(r) for r in results])
+
+
+def _gradient(argnums: tuple[int, ...], ans: Any, args: Any, _: Any) -> Callable[[Any], tuple[Any, ...]]:
+    function, cell, *arrays = args
+
+    def vjp(g: Any) -> tuple[Any, ...]:
+        if isinstance(g, Box) or any(isinstance(a, Box) for a in arrays):
+            raise NotDifferentiableError(SECOND)
+        cotangents, start = [], 0
+        for shape, kind in function.result_types():
+            size = int(np.prod(shape, dtype=int))
+            part = np.reshape(g[start : start + size], shape)
+            cotangents.append(part.conj() if kind.kind == "c" else part.real)
+            start += size
+        gradients = cell.pullback(cotangents)
+        return tuple(_like(gradients[n - 2], arrays[n - 2]) for n in argnums)
+
+    return vjp
+
+
+def _like(gradient: Any, array: Any) -> Any:
+    return np.conj(gradient) if np.iscomplexobj(array) else np.real(gradient)
+
+
+defvjp_argnums(_apply, _gradient)
+
+
+def call(function: Differentiable, arrays: Sequence[Any]) -> Sequence[Any]:
+    """The function's results as autograd arrays."""
+    if not any(isinstance(a, Box) for a in arrays):
+        results, _ = function.forward([np.asarray(a) for a in arrays], False)
+        return results
+    flat = _apply(function, _Cell(), *arrays)
+    out, start = [], 0
+    for shape, kind in function.result_types():
+        size = int(np.prod(shape, dtype=int))
+        part = flat[start : start + size] if shape else flat[start]
+        part = anp.reshape(part, shape) if len(shape) > 1 else part
+        out.append(part if kind.kind == "c" or np.dtype(flat.dtype).kind != "c" else anp.real(part))
+        start += size
+    return out

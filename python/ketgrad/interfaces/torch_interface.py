@@ -1,0 +1,95 @@
+"""Differentiable numpy functions in torch: one autograd node for a whole call.
+
+Owns: tensors to arrays and back, wherever they live. May not know: circuits, models, devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+
+from . import Arrays, Differentiable
+
+SCALAR = (torch.float64, torch.device("cpu"))
+
+
+def array(tensor: Any) -> np.ndarray[Any, Any]:
+    """A tensor as an array, without its history; no copy where it is in the CPU's memory."""
+    if not isinstance(tensor, torch.Tensor):
+        return np.asarray(tensor)
+    if tensor.ndim == 0 and not tensor.is_complex():
+        return np.asarray(tensor.item())  # much quicker than through `numpy()`
+    return tensor.detach().cpu().resolve_conj().resolve_neg().numpy()  # type: ignore[no-any-return]
+
+
+def _home(tensors: Sequence[Any]) -> torch.device | None:
+    for t in tensors:
+        if isinstance(t, torch.Tensor) and t.device.type != "cpu":
+            return t.device
+    return None
+
+
+def _tensors(arrays: Arrays, home: torch.device | None) -> tuple[torch.Tensor, ...]:
+    out = tuple([torch.from_numpy(np.ascontiguousarray(a)) if np.ndim(a) else torch.tensor(a) for a in arrays])
+    return out if home is None else tuple(t.to(home) for t in out)
+
+
+class _Apply(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, function: Differentiable, *tensors: Any) -> tuple[torch.Tensor, ...]:
+        results, ctx.pullback = function.forward([array(t) for t in tensors], True)
+        ctx.home = _home(tensors)
+        ctx.kinds = [(t.dtype, t.device) if isinstance(t, torch.Tensor) else None for t in tensors]
+        return _tensors(results, ctx.home)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[Any, ...]:
+        gradients = ctx.pullback([array(c) for c in cotangents])
+        if all(kind == SCALAR and np.ndim(g) == 0 for kind, g in zip(ctx.kinds, gradients, strict=True)):
+            return (None, *torch.from_numpy(np.array(gradients, dtype=np.float64)).unbind())
+        out: list[Any] = [None]
+        for needed, kind, g in zip(ctx.needs_input_grad[1:], ctx.kinds, gradients, strict=True):
+            if not needed or kind is None:
+                out.append(None)
+                continue
+            real = not kind[0].is_complex and np.iscomplexobj(g)
+            out.append(torch.as_tensor(g.real if real else g).to(device=kind[1], dtype=kind[0]))
+        return tuple(out)
+
+
+class Layer(torch.nn.Module):
+    """A function some of whose arguments are trained.
+
+    Args:
+        function: takes its inputs by position and `weights` by name.
+        weights: of each, its initial value, or a shape: drawn uniformly from [0, 2 pi).
+    """
+
+    def __init__(self, function: Any, weights: dict[str, Any]) -> None:
+        super().__init__()
+        self.function = function
+        self._names = tuple(weights)
+        for name, value in weights.items():
+            shape = isinstance(value, (int, tuple, list, torch.Size))
+            start = torch.empty(value).uniform_(0, 2 * np.pi) if shape else torch.as_tensor(value).detach().clone()
+            self.register_parameter(name, torch.nn.Parameter(start))
+
+    def forward(self, *inputs: Any) -> Any:
+        """The function of these inputs; several results along the last axis of one tensor."""
+        out = self.function(*inputs, **{name: getattr(self, name) for name in self._names})
+        if isinstance(out, torch.Tensor):
+            return out.to(inputs[0].dtype) if inputs else out
+        stacked = torch.stack(tuple(out), dim=-1) if all(o.shape == out[0].shape for o in out) else torch.cat(out, -1)
+        return stacked.to(inputs[0].dtype) if inputs else stacked
+
+
+def call(function: Differentiable, tensors: Sequence[Any]) -> Sequence[torch.Tensor]:
+    """The function's results as tensors, on the device of the arguments."""
+    if torch.is_grad_enabled() and any(isinstance(t, torch.Tensor) and t.requires_grad for t in tensors):
+        return _Apply.apply(function, *tensors)  # type: ignore[no-any-return]
+    return _tensors(function.forward([array(t) for t in tensors], False)[0], _home(tensors))
