@@ -1,21 +1,23 @@
-"""From PennyLane's operators to rows of the gate table, and from a tape to its structure and its angles.
+"""From PennyLane's operators to rows of the gate table, and from a tape to its structure and its tensors.
 
 Owns: which operators run natively (derived from the table's `pennylane` names; there is no second list), the
 structure that caches are keyed by, and the circuit built from it. May not know: devices, measurements, gradients.
 
-A structure is everything about a tape except its angles: gates, wires, control values and constant arrays. Two tapes
-of one structure run through one program.
+A structure is everything about a tape except its angles and the state it starts from: gates, wires, control values and
+constant arrays. Two tapes of one structure run through one program. Tensors keep their framework.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pennylane as qml
+from pennylane.exceptions import DeviceError
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.ops.op_math import Adjoint, Controlled
 
@@ -27,6 +29,7 @@ Index = dict[Hashable, int]  # PennyLane's wire label -> ketgrad's wire
 
 # mcx is PennyLane's X under controls, and is reached as such, so that its control values survive
 SPECS: dict[str, GateSpec] = {s.pennylane: s for s in GATES if s.pennylane and not (s.wires is None and s.controls)}
+PLAIN = {name: (s.name, len(s.params)) for name, s in SPECS.items() if s.wires and not s.extra and s.name != "i"}
 OPPOSITE_SIGN = {"GlobalPhase": BY_NAME["gphase"]}  # PennyLane's is e^{-i phi}
 CONSTANT_EXTRAS = ("matrix", "diagonal")
 CACHED_BYTES = 1 << 16  # structures with more constants than this are built anew each time, not kept
@@ -49,7 +52,7 @@ class Constant:
 
 
 class Row(NamedTuple):
-    """One gate without its angles; `prepare` stands for a state preparation, with its amplitudes in `extra`."""
+    """One gate without its angles."""
 
     name: str
     wires: tuple[int, ...]
@@ -65,24 +68,24 @@ class Reading:
 
     Attributes:
         labels: the wire labels, in ketgrad's order.
+        index: of each label.
         rows: its gates.
-        angles: a float, or a (B,) array where the parameter is broadcast, for each angle of the rows in order.
+        angles: a number, or (B,) numbers where the parameter is broadcast, for each angle of the rows in order.
+        initial: amplitudes (2^n,) or (B, 2^n) of the state it starts from, or None for |0...0>.
         slots: for each parameter of the tape's operators, the position of its angle, or None for a constant.
     """
 
     labels: tuple[Hashable, ...]
+    index: Index
     rows: tuple[Row, ...]
     angles: tuple[Any, ...]
+    initial: Any
     slots: tuple[int | None, ...]
 
     @property
-    def index(self) -> Index:
-        return {label: k for k, label in enumerate(self.labels)}
-
-    @property
-    def batched(self) -> tuple[bool, ...]:
-        """For each angle, whether it is broadcast."""
-        return tuple(isinstance(a, np.ndarray) for a in self.angles)
+    def tensors(self) -> tuple[Any, ...]:
+        """The angles, then the initial state where there is one."""
+        return self.angles if self.initial is None else (*self.angles, self.initial)
 
 
 class _Native(NamedTuple):
@@ -91,6 +94,11 @@ class _Native(NamedTuple):
     controls: tuple[Hashable, ...]
     values: tuple[int, ...]
     inverse: bool
+
+
+def is_plain(op: Operator) -> bool:
+    """Whether an operator is a row of the table and its angles, and nothing else."""
+    return op.name in PLAIN and len(op.data) == PLAIN[op.name][1]
 
 
 def find_native(op: Operator) -> _Native | None:
@@ -123,13 +131,20 @@ def has_constant_data(op: Operator) -> bool:
     return found is None or found.spec.extra in CONSTANT_EXTRAS
 
 
-def is_supported(op: Operator, differentiate: bool = False) -> bool:
+def is_live(value: Any) -> bool:
+    """Whether a framework follows this tensor, to differentiate or to trace it: its numbers are not all that counts."""
+    if isinstance(value, (float, int, np.ndarray, np.generic)):
+        return False
+    return bool(qml.math.requires_grad(value) or qml.math.is_abstract(value))
+
+
+def is_supported(op: Operator, live: Callable[[Any], bool] = is_live) -> bool:
     """Whether the device applies the operator as it is: natively, or as a matrix where nothing else is known.
 
     Args:
-        differentiate: also ask that the adjoint method reaches its trainable parameters.
+        live: tells parameters that gradients have to reach.
     """
-    trainable = differentiate and any(qml.math.requires_grad(d) for d in op.data)
+    trainable = any(live(d) for d in op.data)
     if find_native(op) is not None:
         return not (trainable and has_constant_data(op))
     if isinstance(op, (qml.ops.MidMeasure, qml.ops.Conditional, StatePrepBase, qml.Projector)) or trainable:
@@ -150,15 +165,36 @@ def read_tape(tape: Any, wires: Sequence[Hashable] | None) -> Reading:
     rows: list[Row] = []
     angles: list[Any] = []
     slots: list[int | None] = []
+    initial = None
     for op in tape.operations:
-        row, own = read_operator(op, index)
-        rows += row
+        plain, own = PLAIN.get(op.name), op.data
+        if plain is not None and plain[1] == len(own):  # what most tapes are made of, without a further question
+            where = tuple([index[w] for w in op.wires.labels])
+            rows.append(_plain_row(plain[0], where))
+            if not own:
+                continue
+        elif isinstance(op, StatePrepBase) and (not isinstance(op, qml.BasisState) or is_live(op.data[0])):
+            if rows:
+                raise DeviceError(f"ketgrad.qubit prepares states only before all gates, got {op.name} after some")
+            initial = qml.math.reshape(op.state_vector(wire_order=labels), (*_lead(op), 1 << len(labels)))
+            own = ()
+        else:
+            row, own = read_operator(op, index)
+            rows += row
         if own:
             slots += range(len(angles), len(angles) + len(own))
             angles += own
-        else:
-            slots += [None] * len(op.data)
-    return Reading(labels, tuple(rows), tuple(angles), tuple(slots))
+        slots += [None] * (len(op.data) - len(own))
+    return Reading(labels, index, tuple(rows), tuple(angles), initial, tuple(slots))
+
+
+@lru_cache(maxsize=4096)
+def _plain_row(name: str, wires: tuple[int, ...]) -> Row:
+    return Row(name, wires, (), (), False, None)
+
+
+def _lead(op: Operator) -> tuple[int, ...]:
+    return () if op.batch_size is None else (op.batch_size,)
 
 
 def standard_labels(tape: Any) -> tuple[Hashable, ...]:
@@ -170,22 +206,22 @@ def standard_labels(tape: Any) -> tuple[Hashable, ...]:
     return labels or (0,)
 
 
-def read_operator(op: Operator, index: Index) -> tuple[list[Row], list[Any]]:
-    """Rows and angles of one supported operator."""
+def read_operator(op: Operator, index: Index) -> tuple[list[Row], Sequence[Any]]:
+    """Rows and angles of one supported operator that is no state preparation but a basis state."""
     found = find_native(op)
     if found is None:
-        if isinstance(op, StatePrepBase):
-            return _read_preparation(op, index), []
+        if isinstance(op, qml.BasisState):
+            return _read_basis_state(op, index), []
         return [Row("unitary", _where(op.wires, index), (), (), False, Constant(_dense(op.matrix())))], []
     spec, base, controls, values, inverse = found
     if spec.name == "i":
         return [], []
     extra: Hashable = None
-    angles: list[Any] = []
+    angles: Sequence[Any] = ()
     if spec.extra in CONSTANT_EXTRAS:
         extra = Constant(_dense(base.data[0]))
     else:
-        angles = [_angle(d) for d in base.data]
+        angles = base.data[: len(spec.params)]
         if spec.extra == "word":
             extra = base.hyperparameters["pauli_word"]
         elif spec.extra == "dim":
@@ -194,13 +230,9 @@ def read_operator(op: Operator, index: Index) -> tuple[list[Row], list[Any]]:
     return [Row(spec.name, own, _where(controls, index), values, inverse, extra)], angles
 
 
-def _read_preparation(op: StatePrepBase, index: Index) -> list[Row]:
-    where = _where(op.wires, index)
-    if isinstance(op, qml.BasisState):
-        bits = [int(b) for b in qml.math.to_numpy(op.data[0]).reshape(-1)]
-        return [Row("x", (w,), (), (), False, None) for w, b in zip(where, bits, strict=True) if b]
-    vector = _dense(op.state_vector(wire_order=op.wires)).reshape(-1)
-    return [Row("prepare", where, (), (), False, Constant(vector.astype(complex)))]
+def _read_basis_state(op: qml.BasisState, index: Index) -> list[Row]:
+    bits = [int(b) for b in qml.math.to_numpy(op.data[0]).reshape(-1)]
+    return [Row("x", (w,), (), (), False, None) for w, b in zip(_where(op.wires, index), bits, strict=True) if b]
 
 
 def _where(wires: Any, index: Index) -> tuple[int, ...]:
@@ -213,16 +245,9 @@ def _dense(value: Any) -> npt.NDArray[Any]:
     return np.asarray(qml.math.to_numpy(value), dtype=complex)
 
 
-def _angle(value: Any) -> Any:
-    """A float, or a (B,) float64 array."""
-    if isinstance(value, float):
-        return float(value)
-    array = np.asarray(qml.math.to_numpy(value))
-    if array.dtype.kind == "c":
-        if np.any(array.imag):
-            raise qml.exceptions.DeviceError(f"ketgrad.qubit: an angle is a real number, got {value}")
-        array = array.real
-    return float(array) if array.ndim == 0 else np.ascontiguousarray(array, dtype=np.float64)
+def to_array(value: Any) -> npt.NDArray[Any]:
+    """A tensor of any framework as an array, without its history."""
+    return np.asarray(value if isinstance(value, (float, np.ndarray)) else qml.math.to_numpy(value))
 
 
 def is_light(rows: Sequence[Row]) -> bool:
@@ -237,16 +262,15 @@ def build_circuit(n_wires: int, rows: Sequence[Row], batched: Sequence[bool]) ->
     varied = iter(circuit.inputs(sum(batched)))
     angles = iter([next(varied) if b else next(shared) for b in batched])
     for row in rows:
-        if row.name == "prepare":
-            circuit.prepare(_extra(row), row.wires)
-        else:
-            _append(circuit, row, [next(angles) for _ in BY_NAME[row.name].params])
+        append_row(circuit, row, angles)
     return circuit
 
 
-def _append(circuit: Circuit, row: Row, angles: Sequence[Any]) -> None:
+def append_row(circuit: Circuit, row: Row, angles: Iterator[Any]) -> None:
+    """Append a gate with the next of the angles."""
     name, wires, controls, values, inverse, _ = row
-    circuit.append(name, angles, wires, controls=controls, control_values=values, inverse=inverse, extra=_extra(row))
+    own = [next(angles) for _ in BY_NAME[name].params]
+    circuit.append(name, own, wires, controls=controls, control_values=values, inverse=inverse, extra=_extra(row))
 
 
 def _extra(row: Row) -> Any:
@@ -261,4 +285,4 @@ def append_constant(circuit: Circuit, ops: Sequence[Operator], index: Index) -> 
             continue
         rows, angles = read_operator(op, index)
         for row in rows:
-            _append(circuit, row, angles)
+            append_row(circuit, row, iter([float(qml.math.to_numpy(a)) for a in angles]))

@@ -1,35 +1,29 @@
-"""Adjoint derivatives of tapes of expectation values, in the shapes PennyLane expects.
+"""Jacobians and their products in the shapes PennyLane expects of a device that differentiates by itself.
 
-Owns: from the engine's Jacobian and pullback to PennyLane's nesting. May not know: configurations, trackers.
-A trainable parameter that is no angle of the circuit (an observable's coefficient) has derivative zero here; the
-preprocessing has warned of it.
+Owns: from pullbacks of a tape's measurements to PennyLane's nesting. May not know: configurations, trackers.
+A trainable parameter that is no angle of the circuit has derivative zero here; the preprocessing has seen to it that
+there is none but an observable's coefficient, of which it has warned.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pennylane as qml
+from pennylane.exceptions import DeviceError
 
-Array = npt.NDArray[np.float64]
+from .exact import Exact
+
+Array = npt.NDArray[Any]
 
 
 def trainable_columns(tape: Any, slots: Sequence[int | None]) -> list[int | None]:
     """For each trainable parameter of the tape, the angle it is, or None."""
     return [slots[i] if i < len(slots) else None for i in tape.trainable_params]
-
-
-def pick(gradient: Array, columns: Sequence[int | None]) -> Array:
-    """(..., angles) -> (..., trainable parameters)."""
-    out = np.zeros((*gradient.shape[:-1], len(columns)))
-    for k, column in enumerate(columns):
-        if column is not None:
-            out[..., k] = gradient[..., column]
-    return out
 
 
 class Gradients(tuple[Any, ...]):
@@ -43,46 +37,50 @@ class Gradients(tuple[Any, ...]):
         return np.ones(len(self), dtype=bool)
 
 
-def pick_each(gradients: Sequence[Any], columns: Sequence[int | None]) -> Gradients:
-    """One gradient for each trainable parameter, from one for each angle."""
-    return Gradients(np.zeros(()) if column is None else gradients[column] for column in columns)
+def pull(exact: Exact, arrays: Sequence[Array], cotangents: Any, columns: Sequence[int | None]) -> tuple[Any, Any]:
+    """Results, and for each trainable parameter its gradient: a number, (B,) where it is broadcast, and with one axis
+    more in front where there are K sets of cotangents at once."""
+    results, pullback = exact.forward(arrays, True)
+    assert pullback is not None
+    parts = [cotangents] if len(results) == 1 else list(cotangents)
+    given = [np.asarray(qml.math.to_numpy(c)) for c in parts]
+    shapes = [shape for shape, _ in exact.result_types()]
+    more = {g.ndim > len(s) and g.size != np.prod(s, dtype=int) for g, s in zip(given, shapes, strict=True)}
+    several = True in more
+    sets = [g.reshape(-1, *s) for g, s in zip(given, shapes, strict=True)]
+    found = [pullback([np.conj(c) for c in row]) for row in zip(*sets, strict=True)]
+    pulled = [np.real(np.stack(g)) for g in zip(*found, strict=True)] if several else [np.real(g) for g in found[0]]
+    nothing = np.zeros((len(found),) if several else ())
+    return results, Gradients(nothing if c is None else pulled[c] for c in columns)
 
 
-def pull_batch(
-    pullback: Callable[[Array], Any], cotangents: Any, measurements: int, batch: int, batched: Sequence[bool]
-) -> list[Array]:
-    """Gradients of a broadcast tape: (B,) for a broadcast angle, a number for any other; with K cotangents at once,
-    one axis more in front."""
-    parts = [cotangents] if measurements == 1 else list(cotangents)
-    arrays = [np.real(np.asarray(qml.math.to_numpy(c), dtype=complex)) for c in parts]
-    sets = np.stack([a.reshape(-1, batch) for a in arrays], axis=-1)  # (K, B, M)
-    pulled = [pullback(np.ascontiguousarray(c)) for c in sets]
-    weights, inputs = np.array([g.weights for g in pulled]), np.array([g.inputs for g in pulled])
-    plain, varied = itertools.count(), itertools.count()
-    out = [inputs[:, :, next(varied)] if b else weights[:, next(plain)] for b in batched]
-    return out if arrays[0].ndim > 1 else [g[0] for g in out]
+def jacobian(exact: Exact, arrays: Sequence[Array], columns: Sequence[int | None]) -> tuple[Any, list[Array]]:
+    """Results, and for each measurement its derivatives (..., P), with the axes of its result in front."""
+    if any(shape != own for (shape, _), (own, _) in zip(exact.result_types(), exact.own, strict=True)):
+        raise DeviceError("ketgrad.qubit: Jacobians of broadcast tapes are taken after they are expanded")
+    results, pullback = exact.forward(arrays, True)
+    assert pullback is not None
+    shapes = [shape for shape, _ in exact.result_types()]
+    out = [np.zeros((*shape, len(columns))) for shape in shapes]
+    for m, shape in enumerate(shapes):
+        for where in itertools.product(*map(range, shape)):
+            seeds = [np.zeros(s) for s in shapes]
+            seeds[m][where] = 1.0
+            gradients = pullback(seeds)
+            out[m][where] = [0.0 if c is None else np.real(gradients[c]) for c in columns]
+    return results, out
 
 
-def nest(jacobian: Array) -> Any:
-    """(M, P) -> PennyLane's nesting: an array, a tuple, or a tuple of tuples; axes of length 1 are dropped."""
-    measurements, parameters = jacobian.shape
-    if not parameters:
+def nest(jacobians: Sequence[Array]) -> Any:
+    """PennyLane's nesting: an array, a tuple, or a tuple of tuples; axes of length 1 are dropped."""
+    if not jacobians[0].shape[-1]:
         return np.zeros(0)
-    rows = [tuple(np.array(v) for v in row) if parameters > 1 else np.array(row[0]) for row in jacobian]
-    return rows[0] if measurements == 1 else tuple(rows)
+    rows = [tuple(np.moveaxis(j, -1, 0)) if j.shape[-1] > 1 else j[..., 0] for j in jacobians]
+    return rows[0] if len(rows) == 1 else tuple(rows)
 
 
-def cotangent_rows(cotangents: Any, measurements: int) -> Array:
-    """PennyLane's cotangents of one tape as (M,), or (M, K) where there are K of them at once."""
-    parts = [cotangents] if measurements == 1 else list(cotangents)
-    arrays = [np.real(np.asarray(qml.math.to_numpy(c), dtype=complex)) for c in parts]
-    if measurements == 1 and arrays[0].shape == (1,) and isinstance(cotangents, (tuple, list)):
-        arrays = [arrays[0][0]]
-    shape = np.broadcast_shapes(*(a.shape for a in arrays))
-    return np.array([np.broadcast_to(a, shape) for a in arrays], dtype=np.float64)
-
-
-def tangent_product(jacobian: Array, tangents: Any) -> Any:
-    """(M, P) times the tangents of the trainable parameters, one number for each measurement."""
-    product = jacobian @ np.array([float(qml.math.to_numpy(t)) for t in tangents])
-    return np.array(product[0]) if len(product) == 1 else tuple(np.array(v) for v in product)
+def tangent_product(jacobians: Sequence[Array], tangents: Any) -> Any:
+    """Jacobians times the tangents of the trainable parameters, one array for each measurement."""
+    direction = np.array([float(qml.math.to_numpy(t)) for t in tangents])
+    products = [np.asarray(j @ direction) for j in jacobians]
+    return products[0] if len(products) == 1 else tuple(products)

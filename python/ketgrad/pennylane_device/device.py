@@ -3,9 +3,10 @@
 Owns: PennyLane's device contract: preprocessing, execution configurations, batches of tapes, derivatives, errors in
 PennyLane's classes. May not know: gates, Pauli words, how a measurement is evaluated.
 
-Tapes of one structure share one compiled program, found by what the tape contains (never by its hash), so that
+Tapes of one structure share their compiled programs, found by what the tape contains (never by its hash), so that
 another execution with other angles lowers nothing; and a batch of such tapes, as parameter-shift makes them, is one
-call of the engine.
+call of the engine. Where a framework differentiates, its tensors come straight to `execute`, and one node of its graph
+stands for the whole tape: PennyLane calls this route "backprop".
 """
 
 from __future__ import annotations
@@ -15,25 +16,42 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pennylane as qml
 from pennylane.devices import Device, ExecutionConfig
 from pennylane.devices.modifiers import simulator_tracking, single_tape_support
 from pennylane.exceptions import DeviceError
 from pennylane.exceptions import WireError as PennyLaneWireError
+from pennylane.math import Interface
 
 from ..errors import KetgradError, OutOfMemoryError, WireError
-from .conversion import Reading, is_light, read_tape
-from .derivatives import cotangent_rows, nest, pick, pick_each, pull_batch, tangent_product, trainable_columns
-from .measurements import Compiled, measurement_key
-from .preprocessing import JAX, can_differentiate, pipeline
+from ..interfaces import call
+from .arguments import axes_of
+from .conversion import Reading, is_light, is_live, read_tape, to_array
+from .derivatives import jacobian, nest, pull, tangent_product, trainable_columns
+from .dynamic import is_dynamic
+from .exact import Exact
+from .measurements import measurement_key
+from .midcircuit import Setting, evaluate, take_snapshots
+from .preprocessing import DIFF_METHODS, can_differentiate, no_shift_rule, pipeline, resolved_mcm_method
+from .shots import Sampled
+from .structure import Structure
 
-Array = npt.NDArray[np.float64]
 CACHE_SIZE = 128  # structures kept
-DIFF_METHODS = ("adjoint", "best", "device")
-MCM_METHODS = ("deferred", "device", None)
+STACKED = ("expval", "variance", "terms", "probabilities", "estimate")  # steps with small results
+GRADIENT = "gradient"  # the device option in which a resolved configuration keeps how the device differentiates
+FRAMEWORKS = {
+    Interface.AUTOGRAD: "autograd",
+    Interface.TORCH: "torch",
+    Interface.JAX: "jax",
+    Interface.JAX_JIT: "jax",
+}
+JAX = (Interface.JAX, Interface.JAX_JIT)
+TENSORFLOW = (Interface.TF, Interface.TF_AUTOGRAPH)
+SHIFTS = (qml.gradients.param_shift, qml.gradients.hadamard_grad)
 
 
 @contextmanager
@@ -71,19 +89,13 @@ class _Job:
             out[-1].add(*part)
         return out
 
-    def arguments(self) -> tuple[Any, Any]:
-        """Weights and inputs of the compiled circuit."""
-        first = self.readings[0]
-        if len(self.readings) > 1:
-            return None, np.array([r.angles for r in self.readings], dtype=np.float64).reshape(len(self.readings), -1)
-        broadcast = [a for a in first.angles if isinstance(a, np.ndarray)]
-        weights = np.array([a for a in first.angles if not isinstance(a, np.ndarray)], dtype=np.float64)
-        return weights, np.stack(broadcast, axis=1) if broadcast else None
-
-    def batched(self) -> tuple[bool, ...]:
-        """Which angles are inputs of the compiled circuit."""
-        first = self.readings[0]
-        return (True,) * len(first.angles) if len(self.readings) > 1 else first.batched
+    def tensors(self) -> list[Any]:
+        """Those of the tape; of several tapes, stacked."""
+        each = [r.tensors for r in self.readings]
+        if len(each) == 1:
+            return list(each[0])
+        stack = qml.math.stack if any(is_live(t) for tensors in each for t in tensors) else np.stack
+        return [stack([tensors[k] for tensors in each]) for k in range(len(each[0]))]
 
 
 @simulator_tracking
@@ -101,6 +113,8 @@ class KetgradQubit(Device):  # type: ignore[misc]
     Raises:
         DeviceError: a dtype or backend that does not exist.
     """
+
+    config_filepath = str(Path(__file__).with_name("ketgrad_qubit.toml"))
 
     def __init__(
         self,
@@ -120,11 +134,14 @@ class KetgradQubit(Device):  # type: ignore[misc]
         if backend not in (None, "native", "numba"):
             raise DeviceError(f"ketgrad.qubit: backend must be 'native', 'numba' or None, got {backend!r}")
         self._backend = backend
+        if isinstance(seed, str) and seed != "global":
+            raise DeviceError(f"ketgrad.qubit: seed is 'global', None, an integer or a numpy Generator, got {seed!r}")
         self._rng = np.random.default_rng(np.random.randint(2**31 - 1) if isinstance(seed, str) else seed)
+        self._debugger: Any = None  # set by PennyLane while it takes snapshots
         self._forget()
 
     def _forget(self) -> None:
-        self._cache: OrderedDict[Hashable, Compiled] = OrderedDict()
+        self._cache: OrderedDict[Hashable, Structure] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -142,12 +159,13 @@ class KetgradQubit(Device):  # type: ignore[misc]
     # configuration
 
     def supports_derivatives(self, execution_config: Any = None, circuit: Any = None) -> bool:
-        """Whether the adjoint method serves this configuration and circuit; other methods are PennyLane's."""
+        """Whether the device differentiates this circuit by itself; PennyLane has other methods."""
         if execution_config is None:
             return True
-        if execution_config.gradient_method not in DIFF_METHODS or execution_config.derivative_order > 1:
+        method = execution_config.gradient_method
+        if method not in DIFF_METHODS or execution_config.derivative_order > 1:
             return False
-        return circuit is None or can_differentiate(circuit)
+        return circuit is None or can_differentiate(circuit, execution_config)
 
     def supports_vjp(self, execution_config: Any = None, circuit: Any = None) -> bool:
         """As `supports_derivatives`."""
@@ -165,74 +183,102 @@ class KetgradQubit(Device):  # type: ignore[misc]
         """
         config = config or ExecutionConfig()
         for option in config.device_options:
-            raise DeviceError(f"device option {option} not present on {self}; it has none")
-        method = config.gradient_method
-        if method == "backprop":
-            raise DeviceError("ketgrad.qubit has no backprop; use diff_method='adjoint' or 'parameter-shift'")
+            if option != GRADIENT:
+                raise DeviceError(f"device option {option} not present on {self}; it has none")
         changed: dict[str, Any] = {}
-        if method in DIFF_METHODS:
-            # the pullback costs one sweep however many measurements there are, and runs only when it is asked for;
-            # grad_on_execution=True asks for Jacobians instead, and JAX's forward mode needs them
-            eager = config.grad_on_execution is True
-            jacobians = eager or config.interface in JAX
-            changed = {
-                "gradient_method": "adjoint",
-                "use_device_gradient": True,
-                "use_device_jacobian_product": config.use_device_jacobian_product if jacobians else True,
-                "grad_on_execution": eager,
-            }
-        mcm = config.mcm_config
-        if mcm.mcm_method not in MCM_METHODS:
-            raise DeviceError(
-                f"mcm_method='{mcm.mcm_method}' is not supported with ketgrad.qubit; supported are 'deferred' and None"
-            )
-        return replace(config, **changed, mcm_config=replace(mcm, mcm_method="deferred"))
+        method = config.gradient_method
+        if method in DIFF_METHODS and config.use_device_gradient is None:
+            # a gradient costs one sweep however many measurements there are, and is computed when it is asked for;
+            # grad_on_execution=True asks for Jacobians on the way forward instead, and so does "device" with JAX,
+            # whose forward mode needs them
+            eager = config.grad_on_execution is True or (method == "device" and config.interface in JAX)
+            shifts = method == "parameter-shift" or bool(circuit is not None and circuit.shots)
+            if eager and not shifts or config.interface in TENSORFLOW:
+                changed = {"gradient_method": "adjoint", "grad_on_execution": config.grad_on_execution is True}
+            else:
+                options = {GRADIENT: "parameter-shift" if shifts else "adjoint"}
+                changed = {"gradient_method": "backprop", "grad_on_execution": False, "device_options": options}
+            changed["use_device_gradient"] = True
+        mcm = resolved_mcm_method(config.mcm_config, circuit)
+        if mcm != config.mcm_config.mcm_method:
+            changed["mcm_config"] = replace(config.mcm_config, mcm_method=mcm)
+        if method in SHIFTS and circuit is not None and circuit.trainable_params:
+            if is_dynamic(circuit) and no_shift_rule(circuit, mcm != "deferred"):
+                raise DeviceError(
+                    "ketgrad.qubit: parameter-shift is wrong with postselection, and with mcm_method="
+                    f"'{mcm}' for gates that depend on a measurement; use diff_method='best' and first derivatives"
+                )
+        return replace(config, **changed) if changed else config
 
     def preprocess_transforms(self, execution_config: Any = None) -> Any:
         """The transforms after which a tape can be executed."""
-        return pipeline(self.wires, self.name, execution_config or ExecutionConfig())
+        return pipeline(self.wires, self.name, execution_config or ExecutionConfig(), self._debugging() is not None)
 
     # execution
 
     def execute(self, circuits: Any, execution_config: Any = None) -> Any:
         """Results of preprocessed tapes, nested as PennyLane expects."""
-        return self._execute(circuits)
-
-    def _execute(self, circuits: Sequence[Any]) -> tuple[Any, ...]:
+        config = execution_config or ExecutionConfig()
+        interface, method = "numpy", "adjoint"
+        if config.gradient_method == "backprop":
+            interface = FRAMEWORKS.get(config.interface, "numpy")
+            method = config.device_options.get(GRADIENT, "adjoint")
         results: list[Any] = [None] * len(circuits)
         with _pennylane_errors():
-            for job in self._jobs(circuits):
-                batch = len(job.tapes) == 1 or self._compiled(job).stacks
-                for part in (job,) if batch else job.one_by_one():
-                    for position, result in zip(part.positions, self._run(part), strict=True):
+            plain = list(circuits)
+            if self._debugging() is not None or any(map(is_dynamic, circuits)):
+                setting = self._setting(config.mcm_config)
+                for position, tape in enumerate(circuits):
+                    if is_dynamic(tape):
+                        bins = evaluate(tape, setting, interface, method == "parameter-shift")
+                        results[position] = _nest(tape, [_squeeze(values) for values in bins])
+                        plain[position] = None
+                    elif setting.debugger is not None:
+                        plain[position] = take_snapshots(tape, setting)
+            for job in self._jobs(plain):
+                for part in (job,) if len(job.tapes) == 1 or self._stacks(job) else job.one_by_one():
+                    for position, result in zip(part.positions, self._run(part, interface, method), strict=True):
                         results[position] = result
         return tuple(results)
 
-    def _run(self, job: _Job) -> list[Any]:
-        compiled = self._compiled(job)
-        weights, inputs = job.arguments()
-        tape, labels = job.tapes[0], job.readings[0].labels
-        stacked = len(job.tapes) > 1
-        if not tape.shots:
-            bins = [compiled.exact(tape.measurements, labels, weights, inputs)]
-        else:
-            bins = compiled.sampled(tape.measurements, labels, weights, inputs, tape.shots, self._rng)
+    def _stacks(self, job: _Job) -> bool:
+        """Whether many tapes of this structure may run as one batch: results are small, one row for each tape."""
+        return all(s.how in STACKED for s in self._structure(job).plan.steps)
+
+    def _run(self, job: _Job, interface: str, method: str) -> list[Any]:
+        bins, finish = self._evaluate(job, interface, method)
         out = []
-        for row in range(len(job.tapes)):
-            per_bin = [_squeeze([v[row] for v in values] if stacked else values) for values in bins]
-            out.append(tuple(per_bin) if tape.shots.has_partitioned_shots else per_bin[0])
+        for row, tape in enumerate(job.tapes):
+            own = [[v[row] for v in values] if len(job.tapes) > 1 else values for values in bins]
+            results = [_squeeze(finish(tape.measurements, values)) for values in own]
+            out.append(_nest(tape, results))
         return out
+
+    def _evaluate(self, job: _Job, interface: str, method: str) -> tuple[list[Any], Callable[[Any, Any], Any]]:
+        """For each bin of the shots the outputs of all measurements, and what makes results of them."""
+        structure, tensors = self._structure(job), job.tensors()
+        tape, labels = job.tapes[0], job.readings[0].labels
+        has_initial = job.readings[0].initial is not None
+        if interface == "numpy":
+            tensors = [to_array(t) for t in tensors]
+        if not tape.shots:
+            exact = Exact(structure, labels, tape.measurements, *axes_of(tensors, has_initial), has_initial, method)
+            return [call(exact, tensors, interface)], exact.finish
+        sampled = Sampled(structure, labels, tensors, tape.measurements, tape.shots, has_initial, self._rng)
+        differentiable = method == "parameter-shift" and not tape.shots.has_partitioned_shots
+        bins = [call(sampled, tensors, interface)] if differentiable else sampled.bins([to_array(t) for t in tensors])
+        return bins, lambda _, values: values
 
     def _jobs(self, circuits: Sequence[Any]) -> list[_Job]:
         """The tapes, those of one structure together."""
         jobs: list[_Job] = []
         open_jobs: dict[Hashable, _Job] = {}
         for position, tape in enumerate(circuits):
+            if tape is None:
+                continue
             reading = read_tape(tape, self.wires)
-            index = reading.index
-            measured = tuple(measurement_key(mp, index) for mp in tape.measurements)
-            key = (len(reading.labels), reading.rows, measured, bool(tape.shots))
-            together = reading.angles and not any(reading.batched)
+            key = _key(reading, tape.measurements, bool(tape.shots))
+            together = len(circuits) > 1 and reading.angles and reading.initial is None and tape.batch_size is None
             job = open_jobs.get((key, tape.shots)) if together else None
             if job is None:
                 job = _Job(key)
@@ -242,98 +288,110 @@ class KetgradQubit(Device):  # type: ignore[misc]
             job.add(position, tape, reading)
         return jobs
 
-    def _compiled(self, job: _Job) -> Compiled:
-        batched = job.batched()
-        key = (job.key, batched)
+    def _structure(self, job: _Job) -> Structure:
+        return self._find(job.key, job.readings[0], job.tapes[0].measurements, bool(job.tapes[0].shots))
+
+    def _find(self, key: Hashable, reading: Reading, measurements: Sequence[Any], shots: bool) -> Structure:
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        tape = job.tapes[0]
-        compiled = Compiled(job.readings[0], tape.measurements, bool(tape.shots), batched, self.c_dtype, self._backend)
-        if is_light(job.readings[0].rows):
+        structure = Structure(reading, measurements, shots, self.c_dtype, self._backend)
+        if is_light(reading.rows):
             with self._lock:
-                self._cache[key] = compiled
+                structure = self._cache.setdefault(key, structure)
                 while len(self._cache) > CACHE_SIZE:
                     self._cache.popitem(last=False)
-        return compiled
+        return structure
+
+    # measurements and snapshots on the way
+
+    def _debugging(self) -> Any:
+        """PennyLane's debugger, if it wants snapshots."""
+        return self._debugger if self._debugger is not None and self._debugger.active else None
+
+    def _setting(self, mcm: Any) -> Setting:
+        def structures(reading: Reading, measurements: Sequence[Any], shots: bool) -> Structure:
+            return self._find(_key(reading, measurements, shots), reading, measurements, shots)
+
+        def measure(labels: Sequence[Any], states: Any, mp: Any, shots: Any) -> Any:
+            reading = Reading(tuple(labels), {w: k for k, w in enumerate(labels)}, (), (), states, ())
+            job = _Job(_key(reading, [mp], bool(shots)))
+            job.add(0, qml.tape.QuantumScript([], [mp], shots=shots), reading)
+            return self._run(job, "numpy", "adjoint")[0]
+
+        wires = self.wires
+        return Setting(wires, structures, measure, self.c_dtype, self._rng, mcm, self._debugging())
 
     # derivatives
 
     def compute_derivatives(self, circuits: Any, execution_config: Any = None) -> Any:
         """Jacobians of preprocessed tapes by the adjoint method."""
-        return tuple(nest(jacobian) for jacobian in self._jacobians(circuits))
+        return tuple(nest(jacobians) for _, jacobians in self._jacobians(circuits))
 
     def execute_and_compute_derivatives(self, circuits: Any, execution_config: Any = None) -> Any:
         """Results and Jacobians."""
-        return self._execute(circuits), tuple(nest(jacobian) for jacobian in self._jacobians(circuits))
+        both = self._jacobians(circuits)
+        return tuple(results for results, _ in both), tuple(nest(jacobians) for _, jacobians in both)
 
     def compute_jvp(self, circuits: Any, tangents: Any, execution_config: Any = None) -> Any:
         """Jacobians times tangents."""
-        pairs = zip(self._jacobians(circuits), tangents, strict=True)
-        return tuple(tangent_product(jacobian, t) for jacobian, t in pairs)
+        return self.execute_and_compute_jvp(circuits, tangents)[1]
 
     def execute_and_compute_jvp(self, circuits: Any, tangents: Any, execution_config: Any = None) -> Any:
         """Results, and Jacobians times tangents."""
-        pairs = zip(self._jacobians(circuits), tangents, strict=True)
-        return self._execute(circuits), tuple(tangent_product(jacobian, t) for jacobian, t in pairs)
+        both = self._jacobians(circuits)
+        products = tuple(tangent_product(j, t) for (_, j), t in zip(both, tangents, strict=True))
+        return tuple(results for results, _ in both), products
 
     def compute_vjp(self, circuits: Any, cotangents: Any, execution_config: Any = None) -> Any:
         """Cotangents times Jacobians: P numbers for each tape, or P arrays (K,) for K sets of cotangents at once."""
-        return self._pull(circuits, cotangents)
+        return self.execute_and_compute_vjp(circuits, cotangents)[1]
 
     def execute_and_compute_vjp(self, circuits: Any, cotangents: Any, execution_config: Any = None) -> Any:
         """Results, and cotangents times Jacobians."""
-        return self._execute(circuits), self._pull(circuits, cotangents)
-
-    def _jacobians(self, circuits: Sequence[Any]) -> list[Array]:
-        def work(job: _Job, compiled: Compiled, weights: Any, inputs: Any) -> Array:
-            if any(job.readings[0].batched):
-                raise DeviceError("ketgrad.qubit: Jacobians of broadcast tapes are taken after they are expanded")
-            jacobian = compiled.model.jacobian(weights, inputs, method="adjoint")
-            return jacobian.weights[None] if inputs is None else jacobian.inputs
-
-        return self._differentiate(circuits, work, pick)
-
-    def _pull(self, circuits: Sequence[Any], cotangents: Any) -> tuple[Any, ...]:
-        rows = [
-            cotangent_rows(c, len(t.measurements)) if t.batch_size is None else None
-            for t, c in zip(circuits, cotangents, strict=True)
+        both = [
+            self._differentiate(tape, lambda exact, arrays, columns, c=c: pull(exact, arrays, c, columns))
+            for tape, c in zip(circuits, cotangents, strict=True)
         ]
-        if any(r is not None and r.ndim > 1 for r in rows):  # several sets of cotangents at once
-            if len(circuits) > 1:
-                return tuple(self._pull([t], [c])[0] for t, c in zip(circuits, cotangents, strict=True))
-            (jacobian,) = self._jacobians(circuits)
-            return (tuple(np.asarray(jacobian.T @ np.asarray(rows[0]))),)
+        return tuple(results for results, _ in both), tuple(gradients for _, gradients in both)
 
-        def work(job: _Job, compiled: Compiled, weights: Any, inputs: Any) -> Any:
-            _, pullback = compiled.model.forward(weights, inputs, method="adjoint")
-            tape, reading = job.tapes[0], job.readings[0]
-            if any(reading.batched):
-                chosen = cotangents[job.positions[0]]
-                return [pull_batch(pullback, chosen, len(tape.measurements), len(inputs), reading.batched)]
-            chosen = np.array([rows[p] for p in job.positions])
-            gradients = pullback(chosen[0] if inputs is None else chosen)
-            return gradients.weights[None] if inputs is None else gradients.inputs
+    def _jacobians(self, circuits: Sequence[Any]) -> list[tuple[Any, list[Any]]]:
+        return [self._differentiate(tape, jacobian) for tape in circuits]
 
-        return tuple(self._differentiate(circuits, work, pick_each))
-
-    def _differentiate(
-        self, circuits: Sequence[Any], work: Callable[..., Any], choose: Callable[..., Any]
-    ) -> list[Any]:
-        """For each tape what `work` gives for its angles, of which `choose` takes the trainable parameters."""
-        out: list[Any] = [None] * len(circuits)
+    def _differentiate(self, tape: Any, work: Callable[..., tuple[Any, Any]]) -> tuple[Any, Any]:
+        """Results, and what `work` makes of the tape's measurements as a function of its arrays."""
         with _pennylane_errors():
-            for job in self._jobs(circuits):
-                compiled = self._compiled(job)
-                if any(s.how != "expval" for s in compiled.steps):
-                    raise DeviceError("ketgrad.qubit: the adjoint method differentiates expectation values only")
-                gradients = work(job, compiled, *job.arguments())
-                for position, tape, reading, gradient in zip(
-                    job.positions, job.tapes, job.readings, gradients, strict=True
-                ):
-                    out[position] = choose(gradient, trainable_columns(tape, reading.slots))
-        return out
+            if is_dynamic(tape):
+                raise DeviceError(
+                    "ketgrad.qubit: with measurements or projections on the way leave grad_on_execution and device_vjp "
+                    "to their defaults"
+                )
+            (job,) = self._jobs([tape])
+            reading, structure, tensors = job.readings[0], self._structure(job), job.tensors()
+            has_initial = reading.initial is not None
+            exact = Exact(structure, reading.labels, tape.measurements, *axes_of(tensors, has_initial), has_initial)
+            if any(
+                s.how in ("state", "density") and not isinstance(mp, qml.measurements.StateMP)
+                for s, mp in zip(structure.plan.steps, tape.measurements, strict=True)
+            ):
+                raise DeviceError(
+                    "ketgrad.qubit: Jacobians are of expectation values, variances, probabilities and states; for "
+                    "other measurements leave grad_on_execution and device_vjp to their defaults"
+                )
+            results, found = work(exact, [to_array(t) for t in tensors], trainable_columns(tape, reading.slots))
+            return _squeeze(exact.finish(tape.measurements, results)), found
+
+
+def _key(reading: Reading, measurements: Sequence[Any], shots: bool) -> Hashable:
+    """What tapes of one structure share."""
+    measured = tuple([measurement_key(mp, reading.index) for mp in measurements])
+    return (len(reading.labels), reading.rows, measured, shots)
+
+
+def _nest(tape: Any, results: Sequence[Any]) -> Any:
+    """Results of the bins of a tape's shots."""
+    return tuple(results) if tape.shots.has_partitioned_shots else results[0]
 
 
 def _squeeze(values: Sequence[Any]) -> Any:

@@ -1,44 +1,51 @@
-"""What a structure measures, and the models that compute it: the values a device returns.
+"""How each of PennyLane's measurement processes is evaluated exactly, and the keys that stand for them in a cache.
 
-Owns: how each of PennyLane's measurement processes is evaluated, exactly or with shots, and `Compiled`, the models of
-one structure. May not know: execution configurations, trackers, gradients.
+Owns: the plan of a list of measurements, and from the engine's numbers to PennyLane's results. May not know: execution
+configurations, trackers, gradients.
 
-Exact: expectation values, variances and probabilities come from the engine, anything else from its state through the
-process's own `process_state`. With shots: sums of Pauli words through the engine's estimator; all else from samples,
-drawn once for each set of measurements that one basis serves, through the process's own `process_samples`.
+Expectation values, variances and probabilities come from the engine. Anything else is the process's own
+`process_state`, applied to the state as a tensor of the user's framework, which so differentiates it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pennylane as qml
 from pennylane import measurements as mps
 from pennylane.wires import Wires
 
-from ..circuit import Circuit
-from ..model import Model, compile
 from ..pauli import MAX_HERMITIAN_WIRES, PauliSum
-from ..simulator import qubit_wise_groups
-from .conversion import Constant, Index, Reading, append_constant, build_circuit
-from .observables import diagonal_sum, is_pauli_sum, observable_key, pauli_sum
+from .conversion import Constant, Index
+from .observables import (
+    coefficients,
+    diagonal_sum,
+    is_pauli_sum,
+    is_trained,
+    observable_key,
+    pauli_sum,
+    pauli_words,
+)
 
 MAX_VARIANCE_TERMS = 64  # the square of a longer sum costs more than a rotation into its eigenbasis
 SHADOWS = (mps.ClassicalShadowMP, mps.ShadowExpvalMP)
+MOMENTS = (mps.ExpectationMP, mps.VarianceMP)
 
 
 def measurement_key(mp: Any, index: Index) -> Hashable:
     """What decides how a measurement is evaluated."""
-    obs = None if mp.obs is None else observable_key(mp.obs, index)
     wires = tuple(index[w] for w in mp.wires)
-    eigenvalues = None
-    if obs is None and isinstance(mp, (mps.ExpectationMP, mps.VarianceMP)):
-        eigenvalues = Constant(qml.math.to_numpy(mp.eigvals()))
-    return (type(mp), wires, obs, eigenvalues)
+    if mp.obs is not None:
+        if not is_trained(mp.obs):
+            return (type(mp), wires, observable_key(mp.obs, index))
+        words = None if mp.obs.pauli_rep is None else tuple(pauli_words(mp.obs, index))
+        return (type(mp), wires, mp.obs.name, words)
+    if isinstance(mp, MOMENTS):
+        return (type(mp), wires, Constant(qml.math.to_numpy(mp.eigvals())))
+    if isinstance(mp, mps.MutualInfoMP):
+        return (type(mp), wires, len(mp.raw_wires[0]))
+    return (type(mp), wires)
 
 
 def has_pauli_form(mp: Any) -> bool:
@@ -48,7 +55,8 @@ def has_pauli_form(mp: Any) -> bool:
     return 0 < len(mp.wires) <= MAX_HERMITIAN_WIRES
 
 
-def _pauli_form(mp: Any, index: Index) -> PauliSum | None:
+def pauli_form(mp: Any, index: Index) -> PauliSum | None:
+    """A measurement's observable as Pauli words, where it can be written so."""
     if not has_pauli_form(mp):
         return None
     if mp.obs is not None:
@@ -56,202 +64,103 @@ def _pauli_form(mp: Any, index: Index) -> PauliSum | None:
     return diagonal_sum(mp.eigvals(), tuple(index[w] for w in mp.wires))
 
 
-class _Step(NamedTuple):
-    """How one measurement is evaluated: `how`, and where its value is found."""
+class Step(NamedTuple):
+    """How one measurement is evaluated.
 
-    how: str  # expval, variance, probabilities, state, sparse; with shots: estimate, sample, shadow
+    expval: expectation value `where`; variance: of the expectation values `where`, the observable and its square;
+    terms: the expectation values `where`, to be summed with the observable's own coefficients; probabilities: of the
+    bits `where`; sparse: a moment of a matrix; state, density: of the state in basis `where`.
+    """
+
+    how: str
     where: Any = None
 
 
-class Compiled:
-    """The models of one structure and one list of measurements, each built when it is first needed."""
+class ExactPlan:
+    """What a list of measurements needs: expectation values of `observables`, and states in `bases`.
 
-    def __init__(
-        self,
-        reading: Reading,
-        measurements: Sequence[Any],
-        shots: bool,
-        batched: Sequence[bool],
-        dtype: str,
-        backend: str | None,
-    ) -> None:
-        self.n_wires = len(reading.labels)
-        self.index = reading.index
-        self.dtype, self.backend = dtype, backend
-        self.circuit = build_circuit(self.n_wires, reading.rows, batched)
-        self.expectations: list[PauliSum] = []
-        self.variances: list[PauliSum] = []
-        self.bases: list[Any] = []  # what is appended before a state is read: None, letters by wire, or gates
-        self._rotated: dict[int, Model] = {}
-        self.steps = self._with_shots(measurements) if shots else [self._exact(mp) for mp in measurements]
+    A basis is None, or the operators that rotate into it.
+    """
 
-    # the plan
+    def __init__(self, measurements: Sequence[Any], index: Index) -> None:
+        self.observables: list[PauliSum] = []
+        self.bases: list[Any] = []
+        self._index = index
+        self.steps = [self._step(mp) for mp in measurements]
 
-    def _exact(self, mp: Any) -> _Step:
-        if isinstance(mp, (mps.ExpectationMP, mps.VarianceMP)):
-            observable = _pauli_form(mp, self.index)
-            if observable is not None and isinstance(mp, mps.ExpectationMP):
-                return _Step("expval", self._add(self.expectations, observable))
-            if observable is not None and len(observable) <= MAX_VARIANCE_TERMS:
-                return _Step("variance", self._add(self.variances, observable))
-            if mp.obs is not None and mp.obs.has_sparse_matrix and not mp.obs.has_diagonalizing_gates:
-                return _Step("sparse", self._basis(None))
+    def _step(self, mp: Any) -> Step:
+        if isinstance(mp, MOMENTS):
+            return self._moment(mp)
         if isinstance(mp, mps.ProbabilityMP) and mp.obs is None:
-            return _Step("probabilities", tuple(self.index[w] for w in mp.wires) or None)
-        return _Step("state", self._basis(self._rotation(mp)))
+            self._basis(None)
+            return Step("probabilities", tuple(self._index[w] for w in mp.wires) or tuple(range(len(self._index))))
+        return Step("state", self._basis(mp))
 
-    def _with_shots(self, measurements: Sequence[Any]) -> list[_Step]:
-        steps: list[_Step | None] = [None] * len(measurements)
-        words: list[tuple[int, tuple[tuple[int, str], ...]]] = []
-        only_expectations = all(isinstance(mp, mps.ExpectationMP) for mp in measurements)
-        for i, mp in enumerate(measurements):
-            word = self._word(mp)
-            if isinstance(mp, SHADOWS):
-                steps[i] = _Step("shadow", self._basis(None))
-            elif isinstance(mp, mps.ExpectationMP) and has_pauli_form(mp) and (only_expectations or word is None):
-                observable = _pauli_form(mp, self.index)
-                assert observable is not None
-                steps[i] = _Step("estimate", self._add(self.expectations, observable))
-            elif word is not None:
-                words.append((i, word))
-            else:
-                steps[i] = _Step("sample", self._basis(self._rotation(mp)))
-        for letters, members in qubit_wise_groups([(word, ()) for _, word in words]):
-            basis = self._basis({w: c for w, c in letters.items() if c != "Z"})
-            for member in members:
-                steps[words[member][0]] = _Step("sample", basis)
-        return [s for s in steps if s is not None]
+    def _moment(self, mp: Any) -> Step:
+        expectation = isinstance(mp, mps.ExpectationMP)
+        if mp.obs is not None and is_trained(mp.obs):
+            if expectation and mp.obs.pauli_rep is not None:
+                first = len(self.observables)
+                self.observables += [PauliSum({key: 1.0}) for key in pauli_words(mp.obs, self._index)]
+                return Step("terms", slice(first, len(self.observables)))
+            return Step("density", self._basis(None))
+        observable = pauli_form(mp, self._index)
+        if observable is not None and expectation:
+            return Step("expval", self._add(observable))
+        if observable is not None and len(observable) <= MAX_VARIANCE_TERMS:
+            return Step("variance", (self._add(observable), self._add(observable.square())))
+        if mp.obs is not None and mp.obs.has_sparse_matrix and not mp.obs.has_diagonalizing_gates:
+            self._basis(None)
+            return Step("sparse")
+        return Step("state", self._basis(mp))
 
-    def _word(self, mp: Any) -> tuple[tuple[int, str], ...] | None:
-        """The Pauli word whose basis a measurement needs, or None where it needs more."""
-        if mp.obs is None:
-            return tuple((self.index[w], "Z") for w in mp.wires) or tuple((w, "Z") for w in range(self.n_wires))
-        if mp.obs.pauli_rep is None or not qml.pauli.is_pauli_word(mp.obs):
-            return None
-        words = list(mp.obs.pauli_rep)
-        if len(words) != 1 or not words[0]:
-            return None
-        return tuple(sorted((self.index[w], letter) for w, letter in words[0].items()))
+    def _add(self, observable: PauliSum) -> int:
+        self.observables.append(observable)
+        return len(self.observables) - 1
 
-    def _rotation(self, mp: Any) -> Any:
-        return (mp.diagonalizing_gates() or None) if mp.obs is not None else None
-
-    def _basis(self, rotation: Any) -> int:
-        if not rotation and None in self.bases:
-            return self.bases.index(None)
-        self.bases.append(rotation or None)
-        return len(self.bases) - 1
-
-    @staticmethod
-    def _add(observables: list[PauliSum], observable: PauliSum) -> int:
-        observables.append(observable)
-        return len(observables) - 1
-
-    # the models
-
-    def _compile(self, circuit: Circuit, observables: Sequence[PauliSum] = ()) -> Model:
-        return compile(circuit, observables, dtype=self.dtype, backend=self.backend)
-
-    @cached_property
-    def model(self) -> Model:
-        """The circuit with the observables whose expectation values are asked for."""
-        return self._compile(self.circuit, self.expectations)
-
-    @cached_property
-    def _variance_model(self) -> Model:
-        return self._compile(self.circuit, self.variances)
-
-    def _rotated_model(self, basis: int) -> Model:
-        """The circuit followed by the rotation into a basis."""
-        rotation = self.bases[basis]
-        if rotation is None:
-            return self.model
-        if basis not in self._rotated:
-            circuit = self.circuit.copy()
-            if isinstance(rotation, dict):
-                for wire, letter in rotation.items():
-                    if letter == "Y":
-                        circuit.append("sdg", (), (wire,))
-                    circuit.append("h", (), (wire,))
-            else:
-                append_constant(circuit, rotation, self.index)
-            self._rotated[basis] = self._compile(circuit)
-        return self._rotated[basis]
-
-    # the values
-
-    @property
-    def stacks(self) -> bool:
-        """Whether many tapes of this structure may run as one batch: results are small, one row for each tape."""
-        return all(s.how in ("expval", "variance", "probabilities", "estimate") for s in self.steps)
-
-    def exact(self, measurements: Sequence[Any], labels: Sequence[Hashable], weights: Any, inputs: Any) -> list[Any]:
-        """One result for each measurement; a batch of inputs gives each a leading axis."""
-        expectations = self.model(weights, inputs) if self.expectations else None
-        variances = self._variance_model.variance(weights, inputs) if self.variances else None
-        states: dict[int, Any] = {}
-        out: list[Any] = []
-        for mp, step in zip(measurements, self.steps, strict=True):
-            if step.how == "expval":
-                assert expectations is not None
-                out.append(expectations[..., step.where])
-            elif step.how == "variance":
-                assert variances is not None
-                out.append(variances[..., step.where])
-            elif step.how == "probabilities":
-                out.append(self.model.probabilities(weights, inputs, step.where))
-            else:
-                if step.where not in states:
-                    states[step.where] = self._rotated_model(step.where).state(weights, inputs)
-                state = states[step.where]
-                if step.how == "sparse":
-                    out.append(_sparse_moment(mp, state, labels))
-                else:
-                    out.append(mp.process_state(state, wire_order=Wires(labels)))
-        return out
-
-    def sampled(
-        self,
-        measurements: Sequence[Any],
-        labels: Sequence[Hashable],
-        weights: Any,
-        inputs: Any,
-        shots: Any,
-        rng: np.random.Generator,
-    ) -> list[list[Any]]:
-        """For each bin of the shots, one result for each measurement."""
-        bins = list(shots.bins())
-        out: list[list[Any]] = [[None] * len(self.steps) for _ in bins]
-        for b, (start, stop) in enumerate(bins):
-            estimates = self.model(weights, inputs, shots=stop - start, seed=rng) if self.expectations else None
-            for i, step in enumerate(self.steps):
-                if step.how == "estimate":
-                    assert estimates is not None
-                    out[b][i] = estimates[..., step.where]
-        for basis in range(len(self.bases)):
-            members = [i for i, s in enumerate(self.steps) if s.how == "sample" and s.where == basis]
-            if members:
-                drawn = self._rotated_model(basis).sample(weights, inputs, shots=shots.total_shots, seed=rng)
-                samples = drawn.astype(np.int64)
-                for b, (start, stop) in enumerate(bins):
-                    for i in members:
-                        part = samples[..., start:stop, :]
-                        out[b][i] = measurements[i].process_samples(part, wire_order=Wires(labels))
-        for i, step in enumerate(self.steps):
-            if step.how == "shadow":
-                state = self._rotated_model(step.where).state(weights, inputs).reshape((2,) * self.n_wires)
-                for b, (start, stop) in enumerate(bins):
-                    order = Wires(labels)
-                    out[b][i] = measurements[i].process_state_with_shots(state, order, stop - start, rng=rng)
-        return out
+    def _basis(self, mp: Any) -> int:
+        rotation = None if mp is None or mp.obs is None else mp.diagonalizing_gates() or None
+        if rotation is not None or None not in self.bases:
+            self.bases.append(rotation)
+            return len(self.bases) - 1
+        return self.bases.index(None)
 
 
-def _sparse_moment(mp: Any, state: npt.NDArray[Any], labels: Sequence[Hashable]) -> Any:
-    """<M>, or <M^2> - <M>^2, of an observable known only as a sparse matrix."""
-    matrix = mp.obs.sparse_matrix(wire_order=Wires(labels))
-    columns = state.reshape(-1, state.shape[-1]).T
-    image = matrix @ columns
-    mean = np.einsum("ib,ib->b", columns.conj(), image).real
-    if isinstance(mp, mps.VarianceMP):
-        mean = np.einsum("ib,ib->b", image.conj(), image).real - mean**2
-    return mean[0] if state.ndim == 1 else mean
+def finish(measurements: Sequence[Any], steps: Sequence[Step], outputs: Sequence[Any], labels: Sequence[Any]) -> Any:
+    """One result for each measurement, from what the engine gave for its step, in the framework of the outputs."""
+    order = Wires(labels)
+    results = []
+    for mp, step, output in zip(measurements, steps, outputs, strict=True):
+        if step.how == "state":
+            output = _standard(mp, labels).process_state(output, wire_order=Wires(range(len(labels))))
+        elif step.how == "terms":
+            output = _dot(output, coefficients(mp.obs))
+        elif step.how == "density":
+            output = _matrix_moment(mp, output, order)
+        results.append(output)
+    return results
+
+
+def _standard(mp: Any, labels: Sequence[Any]) -> Any:
+    """A measurement of wires 0, 1, ...: PennyLane's entropies take labels for positions."""
+    index = {label: k for k, label in enumerate(labels)}
+    return mp if all(index[w] == w for w in mp.wires) else mp.map_wires(index)
+
+
+def _dot(terms: Any, factors: Any) -> Any:
+    return qml.math.sum(terms * qml.math.cast_like(qml.math.convert_like(factors, terms), terms), axis=-1)
+
+
+def _matrix_moment(mp: Any, state: Any, order: Wires) -> Any:
+    """<M>, or <M^2> - <M>^2, of an observable whose matrix is differentiated too."""
+    wires = mp.obs.wires
+    matrix = qml.math.convert_like(qml.matrix(mp.obs, wire_order=wires), state)
+    density = qml.math.reduce_statevector(state, indices=order.indices(wires))
+    matrix = qml.math.cast_like(matrix, density)
+
+    def mean(m: Any) -> Any:
+        return qml.math.real(qml.math.einsum("...ij,ji->...", density, m))
+
+    if isinstance(mp, mps.ExpectationMP):
+        return mean(matrix)
+    return mean(matrix @ matrix) - mean(matrix) ** 2

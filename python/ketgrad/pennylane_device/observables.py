@@ -15,7 +15,22 @@ from pennylane.ops.op_math import CompositeOp, Prod, SProd, Sum
 from pennylane.ops.qubit.observables import BasisStateProjector
 
 from ..pauli import MAX_HERMITIAN_WIRES, Hermitian, Key, PauliSum, Projector
-from .conversion import Constant, Index
+from .conversion import Constant, Index, is_live
+
+
+def is_trained(op: Operator) -> bool:
+    """Whether a framework follows the observable's own parameters."""
+    return any(is_live(d) for d in op.data)
+
+
+def pauli_words(op: Operator, index: Index) -> list[Key]:
+    """The words of an observable with a Pauli form, in the order of its coefficients."""
+    return [(tuple(sorted((index[w], c) for w, c in word.items())), ()) for word in op.pauli_rep]
+
+
+def coefficients(op: Operator) -> Any:
+    """The coefficients of `pauli_words`, one tensor."""
+    return qml.math.real(qml.math.stack(list(op.pauli_rep.values())))
 
 
 def is_pauli_sum(op: Operator) -> bool:
@@ -35,11 +50,8 @@ def pauli_sum(op: Operator, index: Index) -> PauliSum:
     """The observable as a sum of Pauli words (and patterns, for basis-state projectors)."""
     sentence = op.pauli_rep
     if sentence is not None:
-        terms: dict[Key, complex] = {}
-        for word, coefficient in sentence.items():
-            key = tuple(sorted((index[w], letter) for w, letter in word.items()))
-            terms[key, ()] = complex(qml.math.to_numpy(coefficient))
-        return PauliSum(terms)
+        numbers = (complex(qml.math.to_numpy(c)) for c in sentence.values())
+        return PauliSum(dict(zip(pauli_words(op, index), numbers, strict=True)))
     if isinstance(op, (Prod, Sum)):
         first, *others = (pauli_sum(o, index) for o in op.operands)
         for other in others:

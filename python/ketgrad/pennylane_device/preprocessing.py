@@ -6,6 +6,7 @@ Owns: which tapes are accepted, and the order of the transforms. May not know: p
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pennylane as qml
@@ -19,41 +20,83 @@ from pennylane.devices.preprocess import (
     validate_measurements,
 )
 from pennylane.exceptions import DeviceError
-from pennylane.math import Interface
 from pennylane.operation import Operator, StatePrepBase
-from pennylane.transforms import broadcast_expand, defer_measurements
+from pennylane.transforms import broadcast_expand, defer_measurements, split_to_single_terms
 from pennylane.transforms.core import CompilePipeline, transform
 
-from .conversion import has_constant_data, is_supported, target_gates
+from .capabilities import MCM_METHODS
+from .conversion import has_constant_data, is_live, is_plain, is_supported, target_gates
+from .dynamic import CUTS, is_dynamic, postselects
 from .measurements import SHADOWS, has_pauli_form
+from .observables import is_trained
 
-JAX = (Interface.JAX, Interface.JAX_JIT)
+DIFF_METHODS = ("best", "adjoint", "backprop", "device", "parameter-shift")
+SUMS = (mps.ExpectationMP, mps.VarianceMP, mps.ProbabilityMP)  # what branches add up to
 Transformed = tuple[tuple[Any, ...], Callable[[Any], Any]]
 
 
-def pipeline(wires: Any, name: str, config: Any) -> Any:
+def pipeline(wires: Any, name: str, config: Any, debugging: bool = False) -> Any:
+    """The transforms for one execution configuration: one, which leaves a tape alone that needs none of the others.
+
+    Args:
+        wires, name: of the device.
+        config: PennyLane's.
+        debugging: whether snapshots are kept.
+    """
+    others = partial(_others, wires, name, config, debugging)
+    if config.gradient_method == "adjoint":
+        return others()
+    out = CompilePipeline()
+    out.add_transform(_prepare, others, None if wires is None else frozenset(wires))
+    return out
+
+
+@transform  # type: ignore[untyped-decorator]
+def _prepare(tape: Any, others: Any, known: Any) -> Transformed:
+    """Most tapes can run as they are, and to see so is much quicker than to run every transform on them."""
+    if _is_ready(tape, known):
+        return (tape,), _first
+    tapes, join = others()([tape])
+    return tuple(tapes), lambda results: join(results)[0]
+
+
+def _is_ready(tape: Any, known: Any) -> bool:
+    if not all(map(is_plain, tape.operations)):
+        return False
+    if known is not None and not known.issuperset(tape.wires.labels):
+        return False
+    accepts = _accepts_shots if tape.shots else _accepts_exact
+    return all(mp.mv is None and not isinstance(mp, SHADOWS) and accepts(mp) for mp in tape.measurements)
+
+
+def _others(wires: Any, name: str, config: Any, debugging: bool) -> Any:
     """The transforms for one execution configuration, in order."""
     adjoint = config.gradient_method == "adjoint"
+    deferred = config.mcm_config.mcm_method in (None, "deferred")
+    live = qml.math.requires_grad if adjoint else is_live
+    kept = frozenset((*CUTS, qml.Snapshot) if debugging else CUTS)
+    to_gates = {
+        "stopping_condition": partial(_is_supported, live=live, kept=kept),
+        "device_wires": wires,
+        "target_gates": target_gates(),
+        "name": name,
+    }
     out = CompilePipeline()
-    out.add_transform(defer_measurements, allow_postselect=False)
+    if deferred:
+        out.add_transform(defer_measurements, allow_postselect=True)
     if adjoint:
         out.add_transform(no_sampling, name=f"adjoint + {name}")
         out.add_transform(_expand_trainable_preparation)
-    out.add_transform(
-        decompose,
-        stopping_condition=lambda op: is_supported(op, adjoint),
-        device_wires=wires,
-        target_gates=target_gates(),
-        name=name,
-    )
-    out.add_transform(device_resolve_dynamic_wires, wires=wires, allow_resets=False)
+    out.add_transform(_expand_conditionals, to_gates)
+    out.add_transform(decompose, **to_gates)
+    out.add_transform(device_resolve_dynamic_wires, wires=wires, allow_resets=not deferred)
     out.add_transform(validate_device_wires, wires, name=name)
     out.add_transform(
         validate_measurements, analytic_measurements=_accepts_exact, sample_measurements=_accepts_shots, name=name
     )
-    if adjoint:
-        out.add_transform(_only_expectation_values)
-    if adjoint and (config.interface in JAX or not config.use_device_jacobian_product):
+    out.add_transform(_split_into_branches, config.mcm_config)
+    out.add_transform(_measure_single_terms)
+    if adjoint and not config.use_device_jacobian_product:
         out.add_transform(broadcast_expand)  # Jacobians are wanted, and PennyLane has none of a broadcast tape
     else:
         out.add_transform(_expand_constant_batches)
@@ -62,26 +105,121 @@ def pipeline(wires: Any, name: str, config: Any) -> Any:
     return out
 
 
-def can_differentiate(tape: Any) -> bool:
-    """Whether the adjoint method serves a tape, before any preprocessing; cheap, for it is asked at every call."""
-    return not tape.shots and all(
-        isinstance(mp, mps.ExpectationMP) and (mp.mv is not None or has_pauli_form(mp)) for mp in tape.measurements
+def can_differentiate(tape: Any, config: Any) -> bool:
+    """Whether the device differentiates a tape, before any preprocessing; cheap, for it is asked at every call."""
+    method = config.gradient_method
+    if is_dynamic(tape) and (tape.shots or method == "parameter-shift"):
+        branched = resolved_mcm_method(config.mcm_config, tape) != "deferred"
+        sums = all(isinstance(mp, SUMS) for mp in tape.measurements)
+        if not tape.shots and (branched or postselects(tape)):
+            return sums  # by the adjoint method, which is right whatever was asked for
+        if no_shift_rule(tape, branched):
+            return sums and method in ("best", "parameter-shift")  # and refused when it is asked for
+        if branched:
+            return False
+    if not tape.shots and method != "parameter-shift":
+        return all(isinstance(mp, mps.StateMeasurement) for mp in tape.measurements)
+    if method not in ("best", "parameter-shift") or config.gradient_keyword_arguments or config.grad_on_execution:
+        return False
+    if tape.shots.has_partitioned_shots or any(isinstance(op, StatePrepBase) for op in tape.operations):
+        return False
+    return all(
+        isinstance(mp, mps.ExpectationMP)
+        and (mp.mv is not None or has_pauli_form(mp))
+        and not (mp.obs is not None and is_trained(mp.obs))
+        for mp in tape.measurements
     )
+
+
+def resolved_mcm_method(mcm: Any, tape: Any) -> str:
+    """How measurements on the way are evaluated, where PennyLane's configuration may leave it open.
+
+    Raises:
+        DeviceError: a method that is not here.
+    """
+    method = mcm.mcm_method
+    if method is None:
+        return "one-shot" if tape is not None and tape.shots else "deferred"
+    if method == "device":
+        return "tree-traversal"
+    if method not in MCM_METHODS:
+        raise DeviceError(f"mcm_method='{method}' is not supported with ketgrad.qubit; supported are {MCM_METHODS}")
+    return str(getattr(method, "value", method))
+
+
+def no_shift_rule(tape: Any, branched: bool) -> bool:
+    """Whether parameter-shift is wrong: results are quotients, or a gate is there only in some of the branches."""
+    if postselects(tape):
+        return True
+    return branched and any(
+        isinstance(op, qml.ops.Conditional) and any(map(is_live, op.data)) for op in tape.operations
+    )
+
+
+def _is_supported(op: Operator, live: Callable[[Any], bool], kept: frozenset[type]) -> bool:
+    if isinstance(op, qml.ops.Conditional):
+        return _is_supported(op.base, live, kept)
+    return type(op) in kept or is_supported(op, live)
+
+
+@transform  # type: ignore[untyped-decorator]
+def _expand_conditionals(tape: Any, to_gates: dict[str, Any]) -> Transformed:
+    """Operators that depend on a measured value become gates that do."""
+    accepts = to_gates["stopping_condition"]
+    if all(accepts(op) for op in tape.operations if isinstance(op, qml.ops.Conditional)):
+        return (tape,), _first
+    ops = []
+    with qml.QueuingManager.stop_recording():
+        for op in tape.operations:
+            ops += _conditional_gates(op, to_gates) if isinstance(op, qml.ops.Conditional) else [op]
+    return (tape.copy(operations=ops),), _first
+
+
+def _conditional_gates(op: Any, to_gates: dict[str, Any]) -> list[Any]:
+    if isinstance(op.base, qml.ops.Conditional):
+        gates = _conditional_gates(op.base, to_gates)
+    else:
+        (expanded,), _ = decompose(qml.tape.QuantumScript([op.base]), skip_initial_state_prep=False, **to_gates)
+        gates = expanded.operations
+    return [qml.ops.Conditional(op.meas_val, gate) for gate in gates]
+
+
+@transform  # type: ignore[untyped-decorator]
+def _split_into_branches(tape: Any, mcm: Any) -> Transformed:
+    """Tapes that run as branches measure what is a sum over them, and are not broadcast."""
+    if not is_dynamic(tape):
+        return (tape,), _first
+    deferred = not any(isinstance(op, qml.ops.MidMeasure) for op in tape.operations)
+    accepted = mps.SampleMeasurement if tape.shots else mps.StateMeasurement if deferred else SUMS
+    for mp in tape.measurements:
+        if not isinstance(mp, accepted):
+            raise DeviceError(
+                f"ketgrad.qubit: mcm_method='{resolved_mcm_method(mcm, tape)}' does not support {type(mp).__name__}"
+                + (" with postselection" if deferred else "; use mcm_method='deferred'")
+            )
+    if tape.batch_size is None:
+        return (tape,), _first
+    ragged = tape.shots and postselects(tape) and mcm.postselect_mode not in ("fill-shots", "pad-invalid-samples")
+    if ragged and any(isinstance(mp, mps.SampleMP) for mp in tape.measurements):
+        raise DeviceError(
+            "ketgrad.qubit: samples of a broadcast tape with postselection differ in number; use "
+            "postselect_mode='fill-shots'"
+        )
+    tapes, join = broadcast_expand(tape)
+    return tuple(tapes), join
+
+
+@transform  # type: ignore[untyped-decorator]
+def _measure_single_terms(tape: Any) -> Transformed:
+    """With shots, branches measure sums term by term."""
+    if not tape.shots or not is_dynamic(tape):
+        return (tape,), _first
+    tapes, join = split_to_single_terms(tape)
+    return tuple(tapes), join
 
 
 def _first(results: Any) -> Any:
     return results[0]
-
-
-@transform  # type: ignore[untyped-decorator]
-def _only_expectation_values(tape: Any) -> Transformed:
-    for mp in tape.measurements:
-        if not isinstance(mp, mps.ExpectationMP) or not has_pauli_form(mp):
-            raise DeviceError(
-                f"adjoint + ketgrad.qubit differentiates expectation values of Pauli sums, projectors and matrices of "
-                f"up to 6 wires, got {mp}; use diff_method='parameter-shift'"
-            )
-    return (tape,), _first
 
 
 @transform  # type: ignore[untyped-decorator]
@@ -98,7 +236,10 @@ def _expand_constant_batches(tape: Any) -> Transformed:
     """Batches of angles run as they are; batches of matrices or amplitudes, and of shadows, tape by tape."""
     if tape.batch_size is None:
         return (tape,), _first
-    constant = any(op.batch_size is not None and has_constant_data(op) for op in tape.operations)
+    constant = any(
+        op.batch_size is not None and not isinstance(op, StatePrepBase) and has_constant_data(op)
+        for op in tape.operations
+    )
     if constant or any(isinstance(mp, SHADOWS) for mp in tape.measurements):
         expanded, join = broadcast_expand(tape)
         return tuple(expanded), join

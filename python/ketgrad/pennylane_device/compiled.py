@@ -1,0 +1,381 @@
+"""`CompiledQNode`: a QNode traced once to a model, as a function of numpy, torch, JAX or autograd arguments.
+
+Owns: which trace serves a call, the way from arguments to a model's weights and inputs and back, and the guard that
+compares a trace with the QNode now and then. May not know: how angles were found, what a gate is.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pennylane as qml
+from pennylane.devices import ExecutionConfig
+
+from ..circuit import Circuit
+from ..errors import ArgumentError, ArgumentTypeError
+from ..interfaces import call, framework
+from ..model import Gradients
+from .arguments import sum_to
+from .conversion import append_row, read_tape
+from .exact import Exact
+from .measurements import measurement_key
+from .preprocessing import pipeline
+from .structure import Pattern, Structure
+from .tracing import NotTraceableError, Probe, Trace, trace
+
+Array = npt.NDArray[Any]
+GUARDED = 1024  # calls 1, 2, 4, ... up to this one, and every one of its multiples, are compared with the QNode
+MAX_TRACES = 32  # kept, one for each set of shapes
+
+
+class StructureChanged(Exception):
+    """A trace and its QNode disagree."""
+
+
+class _TracedStructure(Structure):
+    """Models of a traced circuit; a pattern says which arguments vary from sample to sample as a whole."""
+
+    def __init__(self, found: Trace, shapes: Sequence[tuple[int, ...]], dtype: str, backend: str | None) -> None:
+        super().__init__(found.probe.reading, found.probe.measurements, False, dtype, backend)
+        self.trace, self.shapes = found, shapes
+
+    def _circuit(self, pattern: Pattern) -> Circuit:
+        circuit = Circuit(max(1, self.n_wires))
+        plain = {a: circuit.weights(self.size(a)) for a in self.trace.shared if not pattern[a]}
+        whole = {a: circuit.inputs(self.size(a)) for a in self.trace.shared if pattern[a]}
+        each = {a: circuit.inputs(self.size(a) // self.shapes[a][0]) for a in self.trace.varied}
+        where = {"all": {**plain, **whole}, "each": each}
+
+        def angle(polynomial: Any) -> Any:
+            out: Any = 0.0
+            for monomial, factor in polynomial.items():
+                term: Any = factor
+                for kind, a, index in monomial:
+                    term = term * where[kind][a][index]
+                out = out + term
+            return out
+
+        angles = iter([angle(p) for p in self.trace.polynomials])
+        for row in self._rows:
+            append_row(circuit, row, angles)
+        return circuit
+
+    def size(self, argument: int) -> int:
+        """Entries of an argument of the example."""
+        return int(np.prod(self.shapes[argument], dtype=int))
+
+
+class _TracedArguments:
+    """Arguments of one call as a model's weights and inputs; see `arguments.Arguments`."""
+
+    initial = None
+
+    def __init__(self, arrays: Sequence[Array], axes: Sequence[int], batch: int | None, traced: Trace) -> None:
+        self._arrays, self._axes, self._batch, self._traced = arrays, axes, batch, traced
+        fronts = [a.shape[: a.ndim - n] for a, n in zip(arrays, axes, strict=True)]
+        self.lead = np.broadcast_shapes(*fronts) if any(fronts) else ()
+        self.shape = self.lead if batch is None else (*self.lead, batch)
+        self.pattern = tuple([int(np.prod(f, dtype=int)) > 1 for f in fronts])
+        plain = [arrays[a].reshape(-1) for a in traced.shared if not self.pattern[a]]
+        self.weights = plain[0] if len(plain) == 1 else np.concatenate(plain) if plain else None
+        columns = [self._whole(arrays[a], axes[a]) for a in traced.shared if self.pattern[a]]
+        columns += [self._each(arrays[a], axes[a]) for a in traced.varied]
+        self.inputs = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1) if columns else None
+        self.batched = self.inputs is not None
+
+    def _whole(self, array: Array, axes: int) -> Array:
+        own = array.shape[array.ndim - axes :]
+        rows = array.reshape(*array.shape[: array.ndim - axes], *(() if self._batch is None else (1,)), -1)
+        return np.broadcast_to(rows, (*self.shape, int(np.prod(own, dtype=int)))).reshape(-1, rows.shape[-1])
+
+    def _each(self, array: Array, axes: int) -> Array:
+        if not self.lead:
+            return array.reshape(len(array), -1)
+        rows = array.reshape(*array.shape[: array.ndim - axes + 1], -1)
+        return np.broadcast_to(rows, (*self.shape, rows.shape[-1])).reshape(-1, rows.shape[-1])
+
+    def spread(self, values: Array) -> Array:
+        """Results of the model with the axes they have for the caller."""
+        if self.batched:
+            return values if len(self.shape) == 1 else values.reshape(*self.shape, *values.shape[1:])
+        return np.broadcast_to(values, (*self.shape, *values.shape)) if self.shape else values[()]
+
+    def gather(self, cotangents: Array, own: int) -> Array:
+        """Cotangents of the caller's results as those of the model's; `own` axes are the result's."""
+        if not self.shape:
+            return cotangents
+        tail = cotangents.shape[cotangents.ndim - own :]
+        whole = (*self.shape, *tail)
+        rows = (cotangents if cotangents.shape == whole else np.broadcast_to(cotangents, whole)).reshape(-1, *tail)
+        return rows if self.batched else rows.sum(axis=0)
+
+    def gradients(self, found: Gradients) -> list[Array]:
+        """Of each argument, in its shape."""
+        out: list[Any] = [None] * len(self._arrays)
+        weight = column = 0
+        for a in self._traced.shared:
+            size = int(np.prod(self._arrays[a].shape[self._arrays[a].ndim - self._axes[a] :], dtype=int))
+            if self.pattern[a]:
+                g = found.inputs[:, column : column + size].reshape(*self.shape, size)
+                out[a] = self._summed(g, self._arrays[a], self._axes[a], size)
+                column += size
+            else:
+                out[a] = found.weights[weight : weight + size].reshape(self._arrays[a].shape)
+                weight += size
+        for a in self._traced.varied:
+            array = self._arrays[a]
+            size = int(np.prod(array.shape[array.ndim - self._axes[a] + 1 :], dtype=int))
+            g = found.inputs[:, column : column + size].reshape(*self.shape, size)
+            g = sum_to(g, (*array.shape[: array.ndim - self._axes[a] + 1], size)).reshape(array.shape)
+            out[a] = g if out[a] is None else out[a] + g
+            column += size
+        return [np.zeros(a.shape) if g is None else g for a, g in zip(self._arrays, out, strict=True)]
+
+    def _summed(self, g: Array, array: Array, axes: int, size: int) -> Array:
+        front = array.shape[: array.ndim - axes]
+        whole = (*front, *(() if self._batch is None else (1,)), size)
+        return sum_to(g, whole).reshape(array.shape)
+
+
+class _Traced(Exact):
+    """The function of a trace; see `interfaces.Differentiable`."""
+
+    def __init__(self, one: _One, axes: Sequence[int], batch: int | None) -> None:
+        probe = one.structure.trace.probe
+        super().__init__(one.structure, probe.reading.labels, probe.measurements, axes, batch, False)
+        self._one = one
+
+    def _arguments(self, arrays: Sequence[Array]) -> Any:
+        arrays = [np.asarray(a, dtype=np.float64) for a in arrays]
+        given = _TracedArguments(arrays, self.axes, self._batch, self._one.structure.trace)
+        if not given.lead:
+            self._one.guard(arrays)
+        return given
+
+
+class _One:
+    """One trace and its guard."""
+
+    def __init__(self, owner: CompiledQNode, statics: Any, found: Trace, shapes: Sequence[tuple[int, ...]]) -> None:
+        self._owner, self._statics, self._calls = owner, statics, 0
+        self._functions: dict[int | None, _Traced] = {}
+        self.structure = _TracedStructure(found, shapes, owner.dtype, owner.backend)
+        only_each = set(found.varied) - set(found.shared)
+        self.free = tuple(a in only_each for a in range(len(shapes)))  # whose first axis may have any length
+
+    def function(self, tensors: Sequence[Any]) -> _Traced:
+        """The function of tensors of these shapes."""
+        found = self.structure.trace
+        batch = int(tensors[found.varied[0]].shape[0]) if found.varied else found.probe.batch
+        if batch not in self._functions:
+            self._functions[batch] = _Traced(self, [len(s) for s in self.structure.shapes], batch)
+        return self._functions[batch]
+
+    def guard(self, arrays: Sequence[Array]) -> None:
+        """Compare with the QNode at these arguments, now and then.
+
+        Raises:
+            StructureChanged: they disagree.
+        """
+        self._calls += 1
+        if self._calls % GUARDED and (self._calls > GUARDED or self._calls & (self._calls - 1)):
+            return
+        probe, found = self._owner.queue(self._statics, arrays), self.structure.trace
+        same = probe.structure == found.probe.structure
+        pairs = zip(probe.angles, found.angles(arrays), strict=True) if same else ()
+        if not same or any(not np.allclose(a, b, rtol=1e-7, atol=1e-9) for a, b in pairs):
+            raise StructureChanged
+
+
+class CompiledQNode:
+    """A QNode as a function that runs without PennyLane; made by `ketgrad.compile(qnode, *example)`.
+
+    It takes the QNode's arguments, of any framework, and returns what the QNode returns, differentiable in that
+    framework. Shapes that the example does not have are traced when they first occur. A QNode that cannot be traced is
+    run on the device `ketgrad.qubit` instead, with a warning.
+    """
+
+    def __init__(
+        self, qnode: Any, args: Sequence[Any], kwargs: dict[str, Any], dtype: Any, backend: str | None
+    ) -> None:
+        from .device import KetgradQubit
+
+        self.qnode, self.dtype, self.backend = qnode, np.dtype(dtype).name, backend
+        self._source = copy.copy(qnode)  # queueing leaves things on a QNode
+        self.device = KetgradQubit(qnode.device.wires, c_dtype=dtype, backend=backend)
+        self._pipeline = pipeline(self.device.wires, self.device.name, ExecutionConfig(gradient_method="backprop"))
+        self._requeued = qnode.update(device=self.device, diff_method="best")
+        self._traces: dict[Any, _One | None] = {}
+        self._free: list[tuple[Any, _One]] = []
+        self._output: Any = None
+        if args or kwargs:
+            tensors, statics = _split(args, kwargs)
+            self._one(tensors, statics)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the QNode gives for these arguments."""
+        tensors, statics = _split(args, kwargs)
+        one = self._one(tensors, statics)
+        if one is None:
+            return self._requeued(*args, **kwargs)
+        function = one.function(tensors)
+        try:
+            outputs = call(function, tensors, framework(tensors))
+        except StructureChanged:
+            self._give_up(one, "its gates, measurements or angles depend on the values of its arguments")
+            return self._requeued(*args, **kwargs)
+        results = function.finish(function.measurements, outputs)
+        return self._shape(results)
+
+    def torch_layer(self, weights: dict[str, Any]) -> Any:
+        """A `torch.nn.Module` of the arguments that are not named here, which are its parameters.
+
+        Args:
+            weights: for each argument that is trained, its initial value, or its shape for one drawn from [0, 2 pi).
+        """
+        from ..interfaces.torch_interface import Layer
+
+        return Layer(self, weights)
+
+    @property
+    def traced(self) -> bool:
+        """Whether the example runs as a compiled circuit."""
+        return any(one is not None for one in self._traces.values())
+
+    def __repr__(self) -> str:
+        how = "traced" if self.traced else "queued at every call" if self._traces else "not traced yet"
+        return f"CompiledQNode({getattr(self.qnode, '__name__', 'qnode')}, {how}, {self.dtype})"
+
+    # inside
+
+    def _one(self, tensors: Sequence[Any], statics: Any) -> _One | None:
+        shapes = tuple([getattr(t, "shape", ()) for t in tensors])
+        key = (statics, shapes)
+        if key in self._traces:
+            return self._traces[key]
+        for known, one in self._free:
+            if known == statics and _matches(shapes, one):
+                return one
+        return self._new(key, tensors, statics, shapes)
+
+    def _new(self, key: Any, tensors: Sequence[Any], statics: Any, shapes: Any) -> _One | None:
+        rng = np.random.default_rng(20240229)  # the probes are the same every time
+        example = [_example(t, s, rng) for t, s in zip(tensors, shapes, strict=True)]
+        one = None
+        try:
+            found = trace(partial(self.queue, statics), example, rng)
+            one = _One(self, statics, found, shapes)
+            one.structure.values(tuple([False] * len(shapes)))
+        except NotTraceableError as error:
+            self._warn(str(error))
+        if len(self._traces) >= MAX_TRACES:
+            self._traces.clear()
+            self._free.clear()
+        self._traces[key] = one
+        if one is not None and any(one.free):
+            self._free.append((statics, one))
+        return one
+
+    def queue(self, statics: Any, arrays: Sequence[Array]) -> Probe:
+        """The circuit at some arguments."""
+        tape = self._source.construct(*_join(statics, arrays))
+        if tape.shots:
+            raise NotTraceableError("it has shots")
+        transforms = getattr(self.qnode, "compile_pipeline", None) or self.qnode.transform_program
+        tapes, _ = transforms([tape])
+        if len(tapes) != 1 or transforms.is_informative:
+            raise NotTraceableError("its transforms make something else than one circuit of it")
+        self._output = self._source._qfunc_output
+        (ready, *others), _ = self._pipeline(tapes)
+        if others:
+            raise NotTraceableError("it is broadcast over matrices")
+        reading = read_tape(ready, self.device.wires)
+        measured = tuple(measurement_key(mp, reading.index) for mp in ready.measurements)
+        batch = ready.batch_size
+        return Probe((reading.labels, reading.rows, measured), reading, tuple(ready.measurements), batch)
+
+    def _shape(self, results: Sequence[Any]) -> Any:
+        if isinstance(self._output, qml.measurements.MeasurementProcess):
+            return results[0]
+        return list(results) if isinstance(self._output, list) else tuple(results)
+
+    def _give_up(self, one: _One, why: str) -> None:
+        for key, known in self._traces.items():
+            if known is one:
+                self._traces[key] = None
+        self._free = [(s, o) for s, o in self._free if o is not one]
+        self._warn(why)
+
+    def _warn(self, why: str) -> None:
+        warnings.warn(
+            f"kg.compile: {why}; it is queued again at every call, on ketgrad.qubit", UserWarning, stacklevel=5
+        )
+
+
+def _matches(shapes: Any, one: _One) -> bool:
+    known = one.structure.shapes
+    if len(shapes) != len(known):
+        return False
+    lengths = set()
+    for have, want, free in zip(shapes, known, one.free, strict=True):
+        if free:
+            lengths.add(have[:1])
+            have, want = have[1:], want[1:]
+        if tuple(have) != tuple(want):
+            return False
+    return len(lengths) <= 1 and () not in lengths
+
+
+def _split(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+    """Tensors and floats, and everything else with the places of the tensors marked."""
+    tensors: list[Any] = []
+    places: list[Any] = []
+    for name, value in (*enumerate(args), *kwargs.items()):
+        if isinstance(value, float) or hasattr(value, "dtype") and hasattr(value, "shape"):
+            tensors.append(value)
+            places.append((name, _TENSOR))
+        else:
+            try:
+                hash(value)
+            except TypeError:
+                raise ArgumentTypeError(
+                    f"a compiled QNode takes arrays, numbers and hashable options, got {type(value).__name__} for "
+                    f"argument {name!r}; make one array of it"
+                ) from None
+            places.append((name, value))
+    return tensors, tuple(places)
+
+
+def _join(statics: Any, arrays: Sequence[Array]) -> tuple[list[Any], dict[str, Any]]:
+    values, args, kwargs = iter(arrays), [], {}
+    for name, value in statics:
+        given = next(values) if value is _TENSOR else value
+        if isinstance(name, int):
+            args.append(given)
+        else:
+            kwargs[name] = given
+    return args, kwargs
+
+
+class _Tensor:
+    def __repr__(self) -> str:
+        return "tensor"
+
+
+_TENSOR = _Tensor()
+
+
+def _example(tensor: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """The argument's numbers, or where a framework only traces it, some."""
+    if qml.math.is_abstract(tensor):
+        return rng.uniform(0.1, 1.0, shape)
+    array = np.asarray(qml.math.to_numpy(tensor))
+    if array.dtype.kind == "c":
+        raise ArgumentError("a compiled QNode takes real arguments, got complex ones")
+    return array.astype(np.float64)

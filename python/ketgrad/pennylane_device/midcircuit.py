@@ -1,0 +1,94 @@
+"""One run of a tape that has measurements or snapshots on the way.
+
+Owns: the choice between exact results and samples, and the rules of postselection and of snapshots that go with a
+method of PennyLane's. May not know: the device, caches, transforms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+
+from ..interfaces import call
+from .branch_samples import Postselection, SampledBranches
+from .branches import ExactBranches
+from .conversion import to_array
+from .dynamic import DynamicTape, Structures
+from .snapshots import Recorder, snapshots_of
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a device gives to a run.
+
+    Attributes:
+        wires: the device's labels, or None.
+        structures: finds models.
+        measure: evaluates a measurement: wire labels, states, measurement, shots -> result.
+        dtype, rng: of states, and of samples.
+        mcm: PennyLane's configuration of measurements on the way, resolved.
+        debugger: PennyLane's, if it wants snapshots.
+    """
+
+    wires: Sequence[Any] | None
+    structures: Structures
+    measure: Callable[[Sequence[Any], Any, Any, Any], Any]
+    dtype: str
+    rng: np.random.Generator
+    mcm: Any
+    debugger: Any
+
+
+def take_snapshots(tape: Any, setting: Setting) -> Any:
+    """Take the snapshots of a tape without measurements on the way.
+
+    Returns:
+        The tape without its snapshots.
+    """
+    dynamic = DynamicTape(tape, setting.wires)
+    snapshots_of(dynamic, setting.structures, _recorder(tape, setting, dynamic.labels, False))
+    return tape.copy(operations=[op for op in tape.operations if not isinstance(op, qml.Snapshot)])
+
+
+def _recorder(tape: Any, setting: Setting, labels: Sequence[Any], one_by_one: bool) -> Recorder:
+    def measure(states: Any, mp: Any, shots: Any) -> Any:
+        return setting.measure(labels, states, mp, shots)
+
+    return Recorder(setting.debugger, measure, tape.shots, one_by_one)
+
+
+def evaluate(tape: Any, setting: Setting, interface: str, differentiable: bool) -> list[list[Any]]:
+    """For each bin of the shots, one result for each measurement.
+
+    Args:
+        interface: of the tensors.
+        differentiable: whether results with shots are tensors of the framework too, which then refuse a gradient.
+    """
+    dynamic = DynamicTape(tape, setting.wires)
+    method = setting.mcm.mcm_method
+    recorder = None
+    if setting.debugger is not None:
+        recorder = _recorder(tape, setting, dynamic.labels, method == "one-shot" and bool(dynamic.names))
+    look = None if recorder is None else recorder.branches
+    arguments = (dynamic, tape.measurements)
+    if not tape.shots:
+        exact = ExactBranches(*arguments, setting.structures, setting.dtype, look)
+        tensors = [to_array(t) for t in dynamic.tensors] if interface == "numpy" else dynamic.tensors
+        bins = [exact.finish(tape.measurements, list(call(exact, tensors, interface)))]
+    else:
+        deferred, mode = method == "deferred", setting.mcm.postselect_mode
+        rule = Postselection(fill=mode == "fill-shots", pad=mode == "pad-invalid-samples" and not deferred,
+                             skip=not deferred)  # fmt: skip
+        sampled = SampledBranches(*arguments, tape.shots, setting.structures, setting.dtype, setting.rng, rule, look)
+        if differentiable:
+            flat, width = list(call(sampled, dynamic.tensors, interface)), len(tape.measurements)
+            bins = [flat[k : k + width] for k in range(0, len(flat), width)]
+        else:
+            bins = sampled.bins([to_array(t) for t in dynamic.tensors])
+    if recorder is not None and method == "tree-traversal" and dynamic.names:
+        recorder.as_lists()
+    return bins
