@@ -83,14 +83,6 @@ def test_gradients_with_torch(batch: int | None, make: Any) -> None:
     assert_same(gradient(make(3), "adjoint"), gradient(reference(3), "backprop"), 1e-10)
 
 
-def test_a_second_derivative_of_the_adjoint_is_refused(make: Any) -> None:
-    torch = pytest.importorskip("torch")
-    x, w = (torch.tensor(a, requires_grad=True) for a in arguments(None))
-    (first,) = torch.autograd.grad(qml.QNode(layered, make(3), diff_method="adjoint")(x, w)[0], x, create_graph=True)
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        torch.autograd.grad(first.sum(), x)
-
-
 @pytest.mark.parametrize("batch", [None, 4])
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("device_vjp", [False, True])
@@ -345,11 +337,11 @@ def test_errors_are_pennylanes_own(make: Any) -> None:
     with pytest.raises(DeviceError, match="must be finite"):
         qml.QNode(lambda: (qml.RX(np.nan, 0), qml.state())[1], make(1))()
     with pytest.raises(DeviceError, match="Projector"):
-        qml.QNode(lambda: (qml.Projector([1], 0), qml.state())[1], make(1))()
-    with pytest.raises(DeviceError, match="mcm_method='tree-traversal' is not supported"):
+        qml.QNode(lambda: (qml.Projector(np.array([0.6, 0.8]), 0), qml.state())[1], make(1))()
+    with pytest.raises(DeviceError, match="mcm_method='tree-traversal' does not support StateMP"):
         qml.QNode(lambda: (qml.measure(0), qml.state())[1], make(1), mcm_method="tree-traversal")()
     with pytest.raises(QuantumFunctionError, match="does not support adjoint"):
-        qml.QNode(layered, make(3), diff_method="adjoint", max_diff=2)(*arguments(None))
+        qml.QNode(layered, make(3), diff_method="adjoint", max_diff=3)(*arguments(None))
     with pytest.raises(QuantumFunctionError, match="does not support adjoint"):
         qml.set_shots(qml.QNode(layered, make(3), diff_method="adjoint"), 10)(*arguments(None))
     with pytest.raises(DeviceError, match="device option speed not present"):

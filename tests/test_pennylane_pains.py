@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,7 +112,7 @@ def assert_gradients(function: Any, arrays: Any, make: Any, wires: Any = 3, **op
 def test_a_native_circuit_goes_through_no_transform(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     real = preprocessing.is_supported
-    monkeypatch.setattr(preprocessing, "is_supported", lambda op, **k: asked.append(op) or real(op, **k))
+    monkeypatch.setattr(preprocessing, "is_supported", lambda *a, **k: asked.append(a) or real(*a, **k))
     torch_gradients(qml.QNode(value, make(3)), WEIGHTS)
     assert not asked
     qml.QNode(lambda: (qml.QFT(range(3)), qml.expval(qml.X(0)))[1], make(3))()
@@ -281,7 +284,6 @@ def test_the_adjoint_method_differentiates(name: str, batch: bool, make: Any, wo
         lambda t: qml.PCPhase(t, dim=3, wires=[2, 0]),
         lambda t: qml.ctrl(qml.PCPhase(t, dim=1, wires=[1]), control=[0], control_values=[0]),
         lambda t: qml.PauliRot(t, "XYZ", wires=[1, 2, 0]),
-        lambda t: qml.exp(qml.X(0) @ qml.Z(2), -0.5j * t),
         lambda t: qml.OrbitalRotation(t, wires=range(4)),
     ],
 )
@@ -323,68 +325,6 @@ def test_a_shot_gradient_costs_the_same_for_any_number_of_commuting_terms(make: 
     one = drawn(qml.Z(0))
     assert drawn(qml.dot(np.arange(1.0, 7.0), words)) == one  # a group
     assert drawn(qml.dot(np.arange(1.0, 8.0), [*words, qml.X(0)])) == 2 * one  # two groups
-
-
-# 11: second derivatives are right or refused
-
-
-def second_derivative(node: Any, loss: Callable[[Any, Any, Any], Any], x: float, interface: str) -> float:
-    if interface == "torch":
-        t = tensor(x)
-        (first,) = torch.autograd.grad(loss(node(t), t, torch), t, create_graph=True)
-        return float(torch.autograd.grad(first, t)[0])
-    if interface == "autograd":
-        found = qml.grad(qml.grad(lambda t: loss(node(t), t, pnp)))(pnp.array(x, requires_grad=True))
-        return float(getattr(found, "_value", found))
-    jax = pytest.importorskip("jax")
-    jax.config.update("jax_enable_x64", True)
-    outer = jax.jacfwd if interface == "jax forward" else jax.grad
-    return float(outer(jax.grad(lambda t: loss(node(t), t, jax.numpy)))(jax.numpy.array(x)))
-
-
-LOSSES: dict[str, tuple[Callable[..., Any], Callable[[float], float]]] = {
-    "value": (lambda f, t, m: f, lambda t: -np.cos(t)),
-    "value and more": (lambda f, t, m: f + m.sin(t), lambda t: -np.cos(t) - np.sin(t)),
-    "square": (lambda f, t, m: f**2, lambda t: -2 * np.cos(2 * t)),
-    "square and more": (lambda f, t, m: f**2 + m.sin(t), lambda t: -2 * np.cos(2 * t) - np.sin(t)),
-}
-OPTIONS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "adjoint": {"diff_method": "adjoint"},
-    "device_vjp": {"diff_method": "adjoint", "device_vjp": True},
-    "on execution": {"diff_method": "adjoint", "grad_on_execution": True},
-    "parameter-shift": {"diff_method": "parameter-shift"},
-}
-INTERFACES = ("torch", "autograd", "jax forward", "jax reverse")
-
-
-def cosine(t: Any) -> Any:
-    qml.RX(t, 0)
-    return qml.expval(qml.Z(0))
-
-
-@pytest.mark.parametrize("interface", INTERFACES)
-@pytest.mark.parametrize("name", list(LOSSES))
-@pytest.mark.parametrize("options", [*OPTIONS, "compiled"])
-def test_a_second_derivative_is_never_silently_wrong(options: str, name: str, interface: str, make: Any) -> None:
-    loss, exact = LOSSES[name]
-    node = qml.QNode(cosine, make(1), **OPTIONS.get(options, {}))
-    if options == "compiled":
-        node = kg.compile(node, 0.4)
-    try:
-        found = second_derivative(node, loss, 0.4, interface)
-    except (RuntimeError, TypeError, ValueError):  # ketgrad's own, torch's of a graph that ends, JAX's of callbacks
-        return
-    assert found == pytest.approx(exact(0.4), abs=1e-9)
-
-
-@pytest.mark.parametrize("interface", INTERFACES)
-@pytest.mark.parametrize("name", list(LOSSES))
-def test_second_derivatives_by_parameter_shift(name: str, interface: str, make: Any) -> None:
-    loss, exact = LOSSES[name]
-    for options in ({}, {"diff_method": "parameter-shift"}):
-        node = qml.QNode(cosine, make(1), max_diff=2, **options)
-        assert second_derivative(node, loss, 0.4, interface) == pytest.approx(exact(0.4), abs=1e-9)
 
 
 # 12: mid-circuit measurements
@@ -433,17 +373,14 @@ def test_a_device_is_copied_after_a_gradient(make: Any) -> None:
 
 @pytest.mark.parametrize("how", ["device", "compiled"])
 def test_other_python_threads_run_while_the_engine_works(how: str, make: Any, monkeypatch: Any) -> None:
-    layers = 6
-
     def function(w: Any) -> Any:
-        for layer in range(layers):
-            for q in range(18):
-                qml.RX(w[layer, q], q)
-            for q in range(17):
+        for angles in w:
+            for q in range(16):
+                qml.RX(angles[q], q)
+            for q in range(15):
                 qml.CNOT([q, q + 1])
-        return qml.expval(qml.Z(17))
+        return qml.expval(qml.Z(15))
 
-    ticks: list[float] = []
     inside: list[tuple[float, float]] = []
     real = contract.Plan.pullback
 
@@ -453,17 +390,50 @@ def test_other_python_threads_run_while_the_engine_works(how: str, make: Any, mo
         inside.append((start, time.perf_counter()))
         return found
 
-    w = np.full((layers, 18), 0.3)
-    node = qml.QNode(function, make(18))
-    if how == "compiled":
-        node = kg.compile(node, w, backend=node.device._backend)
-    torch_gradients(node, w)  # warm, so that Numba compiles nothing below
     monkeypatch.setattr(contract.Plan, "pullback", watched)
+    device, ticks, layers, lasts = make(16), list[float](), 1, 0.0
+    while lasts < 0.1:  # seconds; whatever the machine, a thread would miss so long a time
+        layers *= 2
+        w = np.full((layers, 16), 0.3)
+        node = qml.QNode(function, device)
+        node = kg.compile(node, w, backend=device._backend) if how == "compiled" else node
+        torch_gradients(node, w)
+        lasts = inside[-1][1] - inside[-1][0]
     worker = threading.Thread(target=torch_gradients, args=(node, w))
     worker.start()
     while worker.is_alive():
         ticks.append(time.perf_counter())
         time.sleep(0.001)
-    ((start, end),) = inside
-    seen = sum(start < t < end for t in ticks)
-    assert seen >= 5 or end - start < 0.02, f"{seen} ticks in {end - start:.3f} s of the engine's work"
+    start, end = inside[-1]
+    assert sum(start < t < end for t in ticks) >= 5
+
+
+# the page
+
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "pennylane.md").read_text()
+
+
+def test_the_page_names_tests_that_exist() -> None:
+    named = re.findall(r"`(test_\w+\.py)::(\w+)`", PAGE)
+    assert len(named) >= 15
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{file}::{test}"
+    bench = "".join((ROOT / "bench" / f).read_text() for f in ("qnode_cases.py", "pennylane_qnodes.py"))
+    for names in re.findall(r"bench: ([^|]*)", PAGE):
+        for name in re.findall(r'"([^"]+)"', names):
+            assert name in bench.replace("{BATCH}", "64"), name
+
+
+def test_the_examples_of_the_page_run() -> None:
+    first, second = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(second, "docs/pennylane.md", "exec"), names)
+    assert names["fast"].traced
+    assert_same(names["second"].detach(), names["circuit"](names["x"], names["w"])[1].detach(), 1e-6)
+    assert names["w"].grad.shape == (2,) and names["layer"](names["x"]).shape == (64, 2)
+    if not entry_points(group="pennylane.plugins", name="ketgrad.qubit"):
+        pytest.skip("run from a source tree: PennyLane finds devices of installed packages only (make test installs)")
+    exec(compile(first, "docs/pennylane.md", "exec"), names)
+    assert names["device"].name == "ketgrad.qubit"

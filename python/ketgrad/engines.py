@@ -13,6 +13,7 @@ import numpy as np
 
 from .backends import Backend, Plan, get_backend
 from .gradients.parameter_shift import ShiftedBatch
+from .gradients.second_order import state_frequencies
 from .lowering import Lowered, with_free_angles
 from .simulator import Estimator
 
@@ -41,6 +42,12 @@ class Engines:
     @property
     def shifts(self) -> ShiftedBatch:
         return self._once("shifts", lambda: ShiftedBatch(self._lowered.program))  # type: ignore[no-any-return]
+
+    @property
+    def state_shifts(self) -> ShiftedBatch:
+        return self._once(  # type: ignore[no-any-return]
+            "state shifts", lambda: ShiftedBatch(self._lowered.program, state_frequencies)
+        )
 
     @property
     def free_plan(self) -> Plan:

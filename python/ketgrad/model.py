@@ -19,6 +19,7 @@ from .arguments import States, output_cotangents
 from .circuit import Circuit
 from .errors import ArgumentError, ArgumentTypeError, suggest
 from .gradients import adjoint
+from .gradients.second_order import Direction, gradient_change
 from .lowering import lower
 from .measured import Measured
 from .pauli import PauliSum
@@ -189,6 +190,64 @@ class Model(Measured):
         both = self._squares(weights, inputs)
         m = len(self.observables)
         return np.maximum(0.0, both[..., m:] - both[..., :m] ** 2)
+
+    def tangents(self, weights: Any, inputs: Any, along_weights: Any, along_inputs: Any) -> Array:
+        """How the values change when weights and inputs move: Jacobian times direction, (M,) or (B, M).
+
+        Args:
+            along_weights, along_inputs: the direction, in the shapes of weights and inputs.
+        """
+        jac, batched = self.jacobian(weights, inputs), np.ndim(inputs) == 2
+        dw, dx, _ = self._arguments(along_weights, along_inputs)
+        out = np.einsum("...mp,p->...m", jac.weights, dw) + np.einsum(
+            "...mf,...f->...m", jac.inputs, dx if batched else dx[0]
+        )
+        return np.asarray(out)
+
+    def state_tangents(self, weights: Any, inputs: Any, along_weights: Any, along_inputs: Any) -> States:
+        """How the final states change when weights and inputs move, (2^n,) or (B, 2^n)."""
+        w, x, batched = self._arguments(weights, inputs)
+        dw, dx, _ = self._arguments(along_weights, along_inputs)
+        engines = self._ready()
+        direction = Direction(engines.state_shifts, self._lowered.stage, w, x, dw, dx)
+        states = direction.states(engines.free_plan)
+        return states if batched else states[0]
+
+    def gradient_change(
+        self,
+        weights: Any,
+        inputs: Any,
+        along_weights: Any,
+        along_inputs: Any,
+        *,
+        cotangents: Any = None,
+        bras: Any = None,
+    ) -> Gradients:
+        """How `Gradients` change when weights and inputs move: a Hessian times a direction, in one batch of sweeps.
+
+        Args:
+            along_weights, along_inputs: the direction, in the shapes of weights and inputs.
+            cotangents: of the values, as for the pullback of `forward`.
+            bras: cotangents of the final states: an array of their shape, which stays as it is, or a function of states
+                (rows, 2^n) and of the samples (rows,) they belong to.
+        """
+        w, x, batched = self._arguments(weights, inputs)
+        dw, dx, _ = self._arguments(along_weights, along_inputs)
+        m = len(self.observables)
+        c = np.zeros((len(x), m)) if cotangents is None else output_cotangents(cotangents, len(x), batched, m)
+        engines, stage, given = self._ready(), self._lowered.stage, np.shape(weights) or (self._n_weights,)
+        total = (np.zeros(self._n_weights), np.zeros(x.shape))
+        parts: list[tuple[Any, Any, Any]] = [(engines.shifts, c, bras if callable(bras) else None)]
+        if bras is not None and not callable(bras):  # linear in the state: another rule
+            parts.append((engines.state_shifts, np.zeros_like(c), np.asarray(bras, self.dtype).reshape(len(x), -1)))
+        for shifts, values, ends in parts:
+            if ends is None and not values.any():
+                continue
+            direction = Direction(shifts, stage, w, x, dw, dx)
+            slots = stage.evaluate(w, x)
+            found = gradient_change(self._lowered, engines.plan, engines.free_plan, direction, slots, values, ends)
+            total = (total[0] + found[0], total[1] + found[1])
+        return Gradients(total[0].reshape(given), total[1] if batched else total[1][0])
 
     def forward_state(
         self, weights: Any = None, inputs: Any = None, *, initial: Any = None

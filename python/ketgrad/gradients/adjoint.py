@@ -45,7 +45,7 @@ def vjp(
     """
     stage = lowered.stage
     slots = stage.evaluate(weights, inputs)
-    seeds, ends = _to_terms(lowered, cotangents)[None], None if bras is None else bras[None]
+    seeds, ends = to_terms(lowered, cotangents)[None], None if bras is None else bras[None]
     if to_initial:
         shared, per_sample, start = plan.pullback_to_initial(*slots, seeds, tape, initial, ends)
     else:
@@ -60,11 +60,12 @@ def jacobian(lowered: Lowered, plan: Plan, weights: Array, inputs: Array) -> tup
     shared, per_sample = stage.evaluate(weights, inputs)
     outputs = len(lowered.readout.constant)
     seeds = np.broadcast_to(np.eye(outputs)[:, None, :], (outputs, len(inputs), outputs))
-    pulled = plan.pullback(shared, per_sample, _to_terms(lowered, seeds), None, each=True)
+    pulled = plan.pullback(shared, per_sample, to_terms(lowered, seeds), None, each=True)
     grad_weights, grad_inputs = stage.pull(weights, inputs, *pulled, each=True)
     return np.moveaxis(grad_weights, 0, 1), np.moveaxis(grad_inputs, 0, 1)
 
 
-def _to_terms(lowered: Lowered, cotangents: Array) -> Array:
+def to_terms(lowered: Lowered, cotangents: Array) -> Array:
+    """Cotangents of terms (..., R) from those of outputs (..., M)."""
     readout = lowered.readout
     return cotangents if readout.is_identity else cotangents @ readout.coefficients

@@ -54,9 +54,15 @@ def exp_diagonal_frequencies(values: Array) -> tuple[float, ...]:
 
 
 class ShiftedBatch:
-    """The shifted circuits of a program: which instruction, by how much, with which coefficient."""
+    """The shifted circuits of a program: which instruction, by how much, with which coefficient.
 
-    def __init__(self, program: Program) -> None:
+    Args:
+        frequencies: of what is differentiated, in the angle of an instruction of the program.
+    """
+
+    def __init__(
+        self, program: Program, frequencies: Callable[[Program, int], tuple[float, ...]] = frequencies
+    ) -> None:
         where = program.parametrised
         rows = program.instructions[where]
         self.slot = rows["slot"].astype(np.intp)

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import NotDifferentiableError
+
 Arrays = Sequence[npt.NDArray[Any]]
 Pullback = Callable[[Arrays], list[npt.NDArray[Any]]]
-SECOND = (
-    "ketgrad: second derivatives are not taken through an adjoint gradient; for a QNode use "
-    "diff_method='parameter-shift' with max_diff=2"
-)
+SECOND = "ketgrad: there are no second derivatives of this; try diff_method='parameter-shift' with max_diff=2"
+THIRD = "ketgrad: there are no third derivatives; try diff_method='parameter-shift' with max_diff=3"
 
 
 class Differentiable(Protocol):
@@ -42,6 +42,22 @@ class Differentiable(Protocol):
     def result_types(self) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
         """Shape and dtype of each result, without further axes."""
         ...
+
+
+def second(
+    function: Differentiable, arrays: Arrays, cotangents: Arrays, along: Arrays
+) -> tuple[Sequence[npt.NDArray[Any]], Sequence[npt.NDArray[Any]]]:
+    """When the arguments move along a direction: how the results change, and how the gradients for these cotangents.
+
+    A function has it as a method `second`, with the same arguments, or refuses.
+
+    Raises:
+        NotDifferentiableError: it refuses.
+    """
+    method = getattr(function, "second", None)
+    if method is None:
+        raise NotDifferentiableError(SECOND)
+    return method(arrays, cotangents, along)  # type: ignore[no-any-return]
 
 
 def framework(tensors: Sequence[Any]) -> str:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import Differentiable
+from . import Differentiable, second
 
 
 def _promise(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
@@ -40,29 +40,70 @@ def _spread(arrays: Sequence[Any], axes: Sequence[int], lead: tuple[int, ...]) -
     return [np.broadcast_to(a, (*lead, *a.shape[a.ndim - n :])) for a, n in zip(arrays, axes, strict=True)]
 
 
-def _pull(function: Differentiable, arrays: Any, cotangents: Any) -> tuple[Any, ...]:
-    """Gradients; where one argument or cotangent has axes in front, every gradient has them."""
-    arrays, cotangents = [np.asarray(a) for a in arrays], [np.asarray(c) for c in cotangents]
+def _aligned(function: Differentiable, arrays: Any, cotangents: Any, along: Any = ()) -> tuple[list[Any], ...]:
+    """As arrays, all with the axes in front that one of them has; cotangents as torch would write them."""
+    arrays, cotangents, along = ([np.asarray(a) for a in part] for part in (arrays, cotangents, along))
     types = function.result_types()
     own = [len(shape) for shape, _ in types]
-    fronts = [a.shape[: a.ndim - n] for a, n in zip((*arrays, *cotangents), (*function.axes, *own), strict=True)]
-    if lead := np.broadcast_shapes(*fronts):
+    every = (*zip(arrays, function.axes, strict=True), *zip(cotangents, own, strict=True))
+    every += tuple(zip(along, function.axes, strict=False))
+    if lead := np.broadcast_shapes(*(a.shape[: a.ndim - n] for a, n in every)):
         arrays, cotangents = _spread(arrays, function.axes, lead), _spread(cotangents, own, lead)
-    _, pullback = function.forward(arrays, True)
-    assert pullback is not None
-    gradients = pullback([np.conj(c) if k.kind == "c" else c for c, (_, k) in zip(cotangents, types, strict=True)])
+        along = _spread(along, function.axes, lead) if along else []
+    cotangents = [np.conj(c) if k.kind == "c" else c for c, (_, k) in zip(cotangents, types, strict=True)]
+    return arrays, cotangents, along
+
+
+def _like(gradients: Any, arrays: Any) -> tuple[Any, ...]:
     return tuple(
         np.asarray(np.conj(g) if np.iscomplexobj(a) else np.real(g), dtype=a.dtype)
         for g, a in zip(gradients, arrays, strict=True)
     )
 
 
-def _backward(function: Differentiable, arrays: Any, cotangents: Any) -> tuple[Any, ...]:
+def _gradients(function: Differentiable, arrays: Any, cotangents: Any) -> tuple[Any, ...]:
+    """Gradients; where one argument or cotangent has axes in front, every gradient has them."""
+    arrays, cotangents, _ = _aligned(function, arrays, cotangents)
+    _, pullback = function.forward(arrays, True)
+    assert pullback is not None
+    return _like(pullback(cotangents), arrays)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pull(function: Differentiable, arrays: Any, cotangents: Any) -> tuple[Any, ...]:
     shapes = tuple(_promise(a.shape, a.dtype) for a in arrays)
-    return jax.pure_callback(partial(_pull, function), shapes, arrays, cotangents, vmap_method="expand_dims")  # type: ignore[no-any-return]
+    return jax.pure_callback(  # type: ignore[no-any-return]
+        partial(_gradients, function), shapes, arrays, cotangents, vmap_method="expand_dims"
+    )
+
+
+def _changes(function: Differentiable, arrays: Any, cotangents: Any, along: Any) -> tuple[Any, ...]:
+    arrays, rows, moves = _aligned(function, arrays, cotangents, along)
+    tangents, changes = second(function, arrays, rows, [np.real(m) for m in moves])
+    by_cotangent = tuple(
+        np.asarray(t if np.iscomplexobj(c) else np.real(t), dtype=np.asarray(c).dtype)
+        for t, c in zip(tangents, cotangents, strict=True)
+    )
+    return _like(changes, arrays), by_cotangent
+
+
+def _pull_forward(function: Differentiable, arrays: Any, cotangents: Any) -> tuple[Any, Any]:
+    return _pull(function, arrays, cotangents), (arrays, cotangents)
+
+
+def _pull_backward(function: Differentiable, saved: Any, along: Any) -> tuple[Any, Any]:
+    shapes = tuple(tuple(_promise(a.shape, a.dtype) for a in part) for part in saved)
+    return jax.pure_callback(  # type: ignore[no-any-return]
+        partial(_changes, function), shapes, *saved, along, vmap_method="expand_dims"
+    )
+
+
+def _backward(function: Differentiable, arrays: Any, cotangents: Any) -> tuple[Any, ...]:
+    return _pull(function, arrays, cotangents)  # type: ignore[no-any-return]
 
 
 _apply.defvjp(_forward, _backward)
+_pull.defvjp(_pull_forward, _pull_backward)
 
 
 def call(function: Differentiable, arrays: Sequence[Any]) -> Sequence[Any]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
-from . import Arrays, Differentiable
+from ..errors import NotDifferentiableError
+from . import THIRD, Arrays, Differentiable, second
 
 SCALAR = (torch.float64, torch.device("cpu"))
 
@@ -38,28 +38,65 @@ def _tensors(arrays: Arrays, home: torch.device | None) -> tuple[torch.Tensor, .
     return out if home is None else tuple(t.to(home) for t in out)
 
 
+def _like(gradients: Arrays, tensors: Sequence[Any]) -> tuple[Any, ...]:
+    """Gradients as tensors like those they belong to; None for what is no tensor."""
+    kinds = [(t.dtype, t.device) if isinstance(t, torch.Tensor) else None for t in tensors]
+    if all(kind == SCALAR and np.ndim(g) == 0 for kind, g in zip(kinds, gradients, strict=True)):
+        return torch.from_numpy(np.array(gradients, dtype=np.float64)).unbind()  # type: ignore[no-any-return]
+    out: list[Any] = []
+    for kind, g in zip(kinds, gradients, strict=True):
+        if kind is None:
+            out.append(None)
+            continue
+        real = not kind[0].is_complex and np.iscomplexobj(g)
+        out.append(torch.as_tensor(g.real if real else g).to(device=kind[1], dtype=kind[0]))
+    return tuple(out)
+
+
+def _save(ctx: Any, values: Sequence[Any]) -> list[Any]:
+    """Keep tensors where torch watches over them; what is no tensor stays in the list that `_saved` reads."""
+    ctx.save_for_backward(*(v for v in values if isinstance(v, torch.Tensor)))
+    return [None if isinstance(v, torch.Tensor) else v for v in values]
+
+
+def _saved(ctx: Any) -> list[Any]:
+    tensors = iter(ctx.saved_tensors)
+    return [next(tensors) if place is None else place for place in ctx.places]
+
+
 class _Apply(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, function: Differentiable, *tensors: Any) -> tuple[torch.Tensor, ...]:
         results, ctx.pullback = function.forward([array(t) for t in tensors], True)
-        ctx.home = _home(tensors)
-        ctx.kinds = [(t.dtype, t.device) if isinstance(t, torch.Tensor) else None for t in tensors]
-        return _tensors(results, ctx.home)
+        ctx.function, ctx.places = function, _save(ctx, tensors)
+        return _tensors(results, _home(tensors))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[Any, ...]:
-        gradients = ctx.pullback([array(c) for c in cotangents])
-        if all(kind == SCALAR and np.ndim(g) == 0 for kind, g in zip(ctx.kinds, gradients, strict=True)):
-            return (None, *torch.from_numpy(np.array(gradients, dtype=np.float64)).unbind())
-        out: list[Any] = [None]
-        for needed, kind, g in zip(ctx.needs_input_grad[1:], ctx.kinds, gradients, strict=True):
-            if not needed or kind is None:
-                out.append(None)
-                continue
-            real = not kind[0].is_complex and np.iscomplexobj(g)
-            out.append(torch.as_tensor(g.real if real else g).to(device=kind[1], dtype=kind[0]))
-        return tuple(out)
+        tensors = _saved(ctx)
+        if torch.is_grad_enabled():  # create_graph=True
+            return (None, *_Pull.apply(ctx.function, ctx.pullback, len(cotangents), *cotangents, *tensors))
+        return (None, *_like(ctx.pullback([array(c) for c in cotangents]), tensors))
+
+
+class _Pull(torch.autograd.Function):
+    """A pullback as a function of its cotangents and of the arguments."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Differentiable, pullback: Any, count: int, *both: Any) -> tuple[Any, ...]:
+        ctx.function, ctx.count, ctx.places = function, count, _save(ctx, both)
+        return _like(pullback([array(c) for c in both[:count]]), both[count:])
+
+    @staticmethod
+    def backward(ctx: Any, *along: Any) -> tuple[Any, ...]:
+        if torch.is_grad_enabled():
+            raise NotDifferentiableError(THIRD)
+        both = _saved(ctx)
+        arrays = [array(t) for t in both]
+        cotangents, arguments = arrays[: ctx.count], arrays[ctx.count :]
+        moves = [np.zeros(a.shape) if d is None else array(d) for a, d in zip(arguments, along, strict=True)]
+        tangents, changes = second(ctx.function, arguments, cotangents, moves)
+        return (None, None, None, *_like([*tangents, *changes], both))
 
 
 class Layer(torch.nn.Module):

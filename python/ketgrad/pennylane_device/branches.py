@@ -104,7 +104,7 @@ class ExactBranches:
         results = [np.array(each).reshape(*lead, *each[0].shape) for each in zip(*(r for r, _ in runs), strict=True)]
 
         def pullback(cotangents: Sequence[Array]) -> list[Array]:
-            out = [np.zeros(a.shape, dtype=np.result_type(a, float)) for a in arrays]
+            out = self._tape.zeros_like(arrays)
             for at, row, (_, pull) in zip(np.ndindex(lead), where, runs, strict=True):
                 assert pull is not None
                 for total, i, g in zip(out, row, pull([c[at] for c in cotangents]), strict=True):
@@ -129,6 +129,10 @@ class ExactBranches:
 
     def finish(self, measurements: Sequence[Any], outputs: Sequence[Any]) -> list[Any]:
         """One result for each measurement, from the outputs as tensors of any framework."""
+        with np.errstate(invalid="ignore"):  # a total of nan: there are no results
+            return self._finish(*outputs)
+
+    def _finish(self, *outputs: Any) -> list[Any]:
         *states, values = outputs
         total, steps = values[-1], self._structure.plan.steps
         whole = {s.where for kind, (s, *_) in self._reads if kind == "whole"}

@@ -287,7 +287,8 @@ class CompiledQNode:
         tape = self._source.construct(*_join(statics, arrays))
         if tape.shots:
             raise NotTraceableError("it has shots")
-        transforms = getattr(self.qnode, "compile_pipeline", None) or self.qnode.transform_program
+        named = "compile_pipeline" if hasattr(self.qnode, "compile_pipeline") else "transform_program"  # 0.44's
+        transforms = getattr(self.qnode, named)
         tapes, _ = transforms([tape])
         if len(tapes) != 1 or transforms.is_informative:
             raise NotTraceableError("its transforms make something else than one circuit of it")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pennylane as qml
 from pennylane.exceptions import DeviceError
 from pennylane.operation import Operator, StatePrepBase
-from pennylane.ops.op_math import Adjoint, Controlled
+from pennylane.ops.op_math import Adjoint, Controlled, Pow
 
 from ..circuit import MAX_UNITARY_WIRES, Circuit
 from ..gate_spec import GateSpec
@@ -150,6 +150,25 @@ def is_supported(op: Operator, live: Callable[[Any], bool] = is_live) -> bool:
     if isinstance(op, (qml.ops.MidMeasure, qml.ops.Conditional, StatePrepBase, qml.Projector)) or trainable:
         return False
     return op.has_matrix and not op.has_decomposition and 0 < len(op.wires) <= MAX_UNITARY_WIRES
+
+
+def decomposition(op: Operator) -> list[Operator]:
+    """PennyLane's decomposition, and ours where PennyLane has none: negative powers, exponentials of torch tensors.
+
+    Raises:
+        DecompositionUndefinedError: there is none.
+    """
+    if isinstance(op, Pow) and isinstance(op.z, int) and op.z < 0:
+        return [qml.adjoint(op.base, lazy=False) for _ in range(-op.z)]
+    if isinstance(op, Controlled) and isinstance(op.base, Pow) and op.base.z < 0:
+        return [qml.ctrl(o, op.control_wires, op.control_values) for o in decomposition(op.base)]
+    if isinstance(op, qml.ops.Exp) and op.base.pauli_rep is not None and len(op.base.pauli_rep) == 1:
+        ((word, factor),) = op.base.pauli_rep.items()
+        angle = 2j * op.coeff * factor
+        if qml.math.is_abstract(angle) or qml.math.allclose(qml.math.imag(angle), 0):
+            theta, letters = qml.math.real(angle), "".join(word.values())
+            return [qml.PauliRot(theta, letters, list(word)) if letters else qml.GlobalPhase(theta / 2)]
+    return op.decomposition()  # type: ignore[no-any-return]
 
 
 def target_gates() -> set[str]:

@@ -37,6 +37,33 @@ class Gradients(tuple[Any, ...]):
         return np.ones(len(self), dtype=bool)
 
 
+class OnExecution:
+    """Measurements whose Jacobian is computed together with their results, for grad_on_execution=True."""
+
+    def __init__(self, exact: Exact) -> None:
+        self._exact = exact
+        self.axes, self.result_types, self.second = exact.axes, exact.result_types, exact.second
+
+    def forward(self, arrays: Sequence[Array], differentiate: bool) -> tuple[Any, Any]:
+        """See `interfaces.Differentiable`."""
+        results, pullback = self._exact.forward(arrays, differentiate)
+        if pullback is None:
+            return results, None
+        rows = []
+        for k, result in enumerate(results):
+            for where in np.ndindex(np.shape(result)):
+                seeds = [np.zeros(np.shape(r)) for r in results]
+                seeds[k][where] = 1.0
+                rows.append([np.asarray(g) for g in pullback(seeds)])
+        columns = [np.stack(c) for c in zip(*rows, strict=True)]
+
+        def contract(cotangents: Sequence[Array]) -> list[Array]:
+            flat = np.concatenate([np.ravel(c) for c in cotangents])
+            return [np.tensordot(flat, c, axes=1) for c in columns]
+
+        return results, contract
+
+
 def pull(exact: Exact, arrays: Sequence[Array], cotangents: Any, columns: Sequence[int | None]) -> tuple[Any, Any]:
     """Results, and for each trainable parameter its gradient: a number, (B,) where it is broadcast, and with one axis
     more in front where there are K sets of cotangents at once."""

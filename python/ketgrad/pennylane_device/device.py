@@ -31,12 +31,12 @@ from ..errors import KetgradError, OutOfMemoryError, WireError
 from ..interfaces import call
 from .arguments import axes_of
 from .conversion import Reading, is_light, is_live, read_tape, to_array
-from .derivatives import jacobian, nest, pull, tangent_product, trainable_columns
+from .derivatives import OnExecution, jacobian, nest, pull, tangent_product, trainable_columns
 from .dynamic import is_dynamic
 from .exact import Exact
 from .measurements import measurement_key
 from .midcircuit import Setting, evaluate, take_snapshots
-from .preprocessing import DIFF_METHODS, can_differentiate, no_shift_rule, pipeline, resolved_mcm_method
+from .preprocessing import DIFF_METHODS, can_differentiate, pipeline, refuse_shifts, resolved_mcm_method
 from .shots import Sampled
 from .structure import Structure
 
@@ -51,7 +51,6 @@ FRAMEWORKS = {
 }
 JAX = (Interface.JAX, Interface.JAX_JIT)
 TENSORFLOW = (Interface.TF, Interface.TF_AUTOGRAPH)
-SHIFTS = (qml.gradients.param_shift, qml.gradients.hadamard_grad)
 
 
 @contextmanager
@@ -163,8 +162,13 @@ class KetgradQubit(Device):  # type: ignore[misc]
         if execution_config is None:
             return True
         method = execution_config.gradient_method
-        if method not in DIFF_METHODS or execution_config.derivative_order > 1:
+        if method not in DIFF_METHODS or execution_config.derivative_order > 2:
             return False
+        if execution_config.derivative_order == 2:  # only exact gradients on the way of a framework have derivatives
+            shifts = method == "parameter-shift" or bool(circuit is not None and circuit.shots)
+            jacobians = method == "device" or execution_config.interface in TENSORFLOW
+            if shifts or jacobians or (method == "best" and execution_config.interface in JAX):  # jax.hessian goes forward
+                return False
         return circuit is None or can_differentiate(circuit, execution_config)
 
     def supports_vjp(self, execution_config: Any = None, circuit: Any = None) -> bool:
@@ -188,26 +192,21 @@ class KetgradQubit(Device):  # type: ignore[misc]
         changed: dict[str, Any] = {}
         method = config.gradient_method
         if method in DIFF_METHODS and config.use_device_gradient is None:
-            # a gradient costs one sweep however many measurements there are, and is computed when it is asked for;
-            # grad_on_execution=True asks for Jacobians on the way forward instead, and so does "device" with JAX,
-            # whose forward mode needs them
-            eager = config.grad_on_execution is True or (method == "device" and config.interface in JAX)
+            # a gradient costs one sweep however many measurements there are, and is computed when it is asked for, or
+            # on execution where that is asked for; JAX's forward mode needs PennyLane's way with Jacobians
             shifts = method == "parameter-shift" or bool(circuit is not None and circuit.shots)
-            if eager and not shifts or config.interface in TENSORFLOW:
-                changed = {"gradient_method": "adjoint", "grad_on_execution": config.grad_on_execution is True}
+            if method == "device" and config.interface in JAX or config.interface in TENSORFLOW:
+                changed = {"gradient_method": "adjoint"}
             else:
                 options = {GRADIENT: "parameter-shift" if shifts else "adjoint"}
-                changed = {"gradient_method": "backprop", "grad_on_execution": False, "device_options": options}
+                changed = {"gradient_method": "backprop", "device_options": options}
+            changed["grad_on_execution"] = config.grad_on_execution is True
             changed["use_device_gradient"] = True
         mcm = resolved_mcm_method(config.mcm_config, circuit)
         if mcm != config.mcm_config.mcm_method:
             changed["mcm_config"] = replace(config.mcm_config, mcm_method=mcm)
-        if method in SHIFTS and circuit is not None and circuit.trainable_params:
-            if is_dynamic(circuit) and no_shift_rule(circuit, mcm != "deferred"):
-                raise DeviceError(
-                    "ketgrad.qubit: parameter-shift is wrong with postselection, and with mcm_method="
-                    f"'{mcm}' for gates that depend on a measurement; use diff_method='best' and first derivatives"
-                )
+        if circuit is not None:
+            refuse_shifts(circuit, method, mcm, config.interface)
         return replace(config, **changed) if changed else config
 
     def preprocess_transforms(self, execution_config: Any = None) -> Any:
@@ -237,7 +236,8 @@ class KetgradQubit(Device):  # type: ignore[misc]
                         plain[position] = take_snapshots(tape, setting)
             for job in self._jobs(plain):
                 for part in (job,) if len(job.tapes) == 1 or self._stacks(job) else job.one_by_one():
-                    for position, result in zip(part.positions, self._run(part, interface, method), strict=True):
+                    found = self._run(part, interface, method, config.grad_on_execution is True)
+                    for position, result in zip(part.positions, found, strict=True):
                         results[position] = result
         return tuple(results)
 
@@ -245,8 +245,8 @@ class KetgradQubit(Device):  # type: ignore[misc]
         """Whether many tapes of this structure may run as one batch: results are small, one row for each tape."""
         return all(s.how in STACKED for s in self._structure(job).plan.steps)
 
-    def _run(self, job: _Job, interface: str, method: str) -> list[Any]:
-        bins, finish = self._evaluate(job, interface, method)
+    def _run(self, job: _Job, interface: str, method: str, eager: bool) -> list[Any]:
+        bins, finish = self._evaluate(job, interface, method, eager)
         out = []
         for row, tape in enumerate(job.tapes):
             own = [[v[row] for v in values] if len(job.tapes) > 1 else values for values in bins]
@@ -254,7 +254,9 @@ class KetgradQubit(Device):  # type: ignore[misc]
             out.append(_nest(tape, results))
         return out
 
-    def _evaluate(self, job: _Job, interface: str, method: str) -> tuple[list[Any], Callable[[Any, Any], Any]]:
+    def _evaluate(
+        self, job: _Job, interface: str, method: str, eager: bool
+    ) -> tuple[list[Any], Callable[[Any, Any], Any]]:
         """For each bin of the shots the outputs of all measurements, and what makes results of them."""
         structure, tensors = self._structure(job), job.tensors()
         tape, labels = job.tapes[0], job.readings[0].labels
@@ -263,7 +265,8 @@ class KetgradQubit(Device):  # type: ignore[misc]
             tensors = [to_array(t) for t in tensors]
         if not tape.shots:
             exact = Exact(structure, labels, tape.measurements, *axes_of(tensors, has_initial), has_initial, method)
-            return [call(exact, tensors, interface)], exact.finish
+            function = OnExecution(exact) if eager and exact.is_real else exact
+            return [call(function, tensors, interface)], exact.finish
         sampled = Sampled(structure, labels, tensors, tape.measurements, tape.shots, has_initial, self._rng)
         differentiable = method == "parameter-shift" and not tape.shots.has_partitioned_shots
         bins = [call(sampled, tensors, interface)] if differentiable else sampled.bins([to_array(t) for t in tensors])
@@ -318,7 +321,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
             reading = Reading(tuple(labels), {w: k for k, w in enumerate(labels)}, (), (), states, ())
             job = _Job(_key(reading, [mp], bool(shots)))
             job.add(0, qml.tape.QuantumScript([], [mp], shots=shots), reading)
-            return self._run(job, "numpy", "adjoint")[0]
+            return self._run(job, "numpy", "adjoint", False)[0]
 
         wires = self.wires
         return Setting(wires, structures, measure, self.c_dtype, self._rng, mcm, self._debugging())
@@ -367,6 +370,8 @@ class KetgradQubit(Device):  # type: ignore[misc]
                     "ketgrad.qubit: with measurements or projections on the way leave grad_on_execution and device_vjp "
                     "to their defaults"
                 )
+            if self._debugging() is not None:
+                tape = take_snapshots(tape, self._setting(None))
             (job,) = self._jobs([tape])
             reading, structure, tensors = job.readings[0], self._structure(job), job.tensors()
             has_initial = reading.initial is not None

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pennylane as qml
+from pennylane import measurements as mps
 from pennylane.exceptions import DeviceError
 from pennylane.ops.qubit.observables import BasisStateProjector
 
@@ -32,6 +33,7 @@ Back = Callable[[Array], Array]  # the cotangent of states after a part -> that 
 Structures = Callable[[Reading, Sequence[Any], bool], Structure]  # of gates, measurements, and whether with shots
 
 CUTS = {qml.ops.MidMeasure, qml.ops.Conditional, BasisStateProjector}
+SUMS = (mps.ExpectationMP, mps.VarianceMP, mps.ProbabilityMP)  # what sums over branches give
 TINY = 1e-32  # a branch with a smaller part of all weights changes no result, and no gradient by more than its root
 
 
@@ -142,6 +144,11 @@ class DynamicTape:
         self.names = {p.name for p in measures if p.name is not None}
         self.most = 2 ** sum(p.postselect is None for p in measures)
 
+    def zeros_like(self, arrays: Sequence[Array]) -> list[Array]:
+        """Where gradients of the tensors are added up."""
+        kinds = [float] * len(self.angles) + [complex] * (self.initial is not None)
+        return [np.zeros(a.shape, dtype=kind) for a, kind in zip(arrays, kinds, strict=True)]
+
     def _add(self, op: Any) -> None:
         when: tuple[Any, ...] = ()
         while isinstance(op, qml.ops.Conditional):
@@ -202,7 +209,7 @@ class Run:
     ) -> None:
         self.tape, self.arrays, self._structures, self._leaf = tape, arrays, structures, leaf
         self._differentiate, self._rng, self._look, self._keep = differentiate, rng, look, keep_failed
-        self.gradients = [np.zeros(a.shape, dtype=a.dtype if a.dtype.kind == "c" else float) for a in arrays]
+        self.gradients = tape.zeros_like(arrays)
         self._held = 0  # bytes that the way back needs
 
     def start(self, shots: Array | None, dtype: str) -> Branches:

@@ -20,6 +20,7 @@ from pennylane.wires import Wires
 from ..model import Gradients
 from .arguments import Arguments
 from .measurements import ExactPlan, Step, finish
+from .second import second
 from .structure import Structure
 
 Array = npt.NDArray[Any]
@@ -75,8 +76,19 @@ class Exact:
         """See `interfaces.Differentiable`."""
         return _Run(self, self._arguments(arrays), differentiate).results()
 
+    def second(
+        self, arrays: Sequence[Array], cotangents: Sequence[Array], along: Sequence[Array]
+    ) -> tuple[list[Array], list[Array]]:
+        """See `interfaces.second`."""
+        return second(self, self._arguments(arrays), self._arguments(along), cotangents)
+
     def _arguments(self, arrays: Sequence[Array]) -> Any:
         return Arguments(arrays, self.axes, self._batch, self._has_initial)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether all outputs are real: no states."""
+        return all(kind.kind != "c" for _, kind in self.own)
 
     def finish(self, measurements: Sequence[Any], outputs: Sequence[Any]) -> Any:
         """One result for each measurement, from the outputs as tensors of any framework."""

@@ -17,7 +17,7 @@ from pennylane import measurements as mps
 from pennylane.wires import Wires
 
 from ..pauli import MAX_HERMITIAN_WIRES, PauliSum
-from .conversion import Constant, Index
+from .conversion import Constant, Index, is_live
 from .observables import (
     coefficients,
     diagonal_sum,
@@ -154,8 +154,12 @@ def _dot(terms: Any, factors: Any) -> Any:
 def _matrix_moment(mp: Any, state: Any, order: Wires) -> Any:
     """<M>, or <M^2> - <M>^2, of an observable whose matrix is differentiated too."""
     wires = mp.obs.wires
-    matrix = qml.math.convert_like(qml.matrix(mp.obs, wire_order=wires), state)
+    matrix = qml.matrix(mp.obs, wire_order=wires)
     density = qml.math.reduce_statevector(state, indices=order.indices(wires))
+    if not is_live(matrix):
+        matrix = qml.math.convert_like(matrix, density)
+    elif not is_live(density):
+        density = qml.math.convert_like(density, matrix)
     matrix = qml.math.cast_like(matrix, density)
 
     def mean(m: Any) -> Any:

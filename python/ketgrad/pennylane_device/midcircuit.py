@@ -14,10 +14,10 @@ import numpy as np
 import pennylane as qml
 
 from ..interfaces import call
-from .branch_samples import Postselection, SampledBranches
+from .branch_samples import Fixed, Postselection, SampledBranches
 from .branches import ExactBranches
 from .conversion import to_array
-from .dynamic import DynamicTape, Structures
+from .dynamic import SUMS, DynamicTape, Structures
 from .snapshots import Recorder, snapshots_of
 
 
@@ -73,22 +73,49 @@ def evaluate(tape: Any, setting: Setting, interface: str, differentiable: bool) 
     recorder = None
     if setting.debugger is not None:
         recorder = _recorder(tape, setting, dynamic.labels, method == "one-shot" and bool(dynamic.names))
-    look = None if recorder is None else recorder.branches
-    arguments = (dynamic, tape.measurements)
-    if not tape.shots:
-        exact = ExactBranches(*arguments, setting.structures, setting.dtype, look)
+    if tape.shots:
+        bins = _samples(tape, dynamic, setting, recorder, interface if differentiable else None)
+    else:
+        look = None if recorder is None else recorder.branches
+        exact = ExactBranches(dynamic, tape.measurements, setting.structures, setting.dtype, look)
         tensors = [to_array(t) for t in dynamic.tensors] if interface == "numpy" else dynamic.tensors
         bins = [exact.finish(tape.measurements, list(call(exact, tensors, interface)))]
-    else:
-        deferred, mode = method == "deferred", setting.mcm.postselect_mode
-        rule = Postselection(fill=mode == "fill-shots", pad=mode == "pad-invalid-samples" and not deferred,
-                             skip=not deferred)  # fmt: skip
-        sampled = SampledBranches(*arguments, tape.shots, setting.structures, setting.dtype, setting.rng, rule, look)
-        if differentiable:
-            flat, width = list(call(sampled, dynamic.tensors, interface)), len(tape.measurements)
-            bins = [flat[k : k + width] for k in range(0, len(flat), width)]
-        else:
-            bins = sampled.bins([to_array(t) for t in dynamic.tensors])
     if recorder is not None and method == "tree-traversal" and dynamic.names:
         recorder.as_lists()
     return bins
+
+
+def _samples(
+    tape: Any, dynamic: DynamicTape, setting: Setting, recorder: Recorder | None, interface: str | None
+) -> list[list[Any]]:
+    """As `evaluate`, with shots; without an interface as numbers and arrays."""
+    deferred, mode = setting.mcm.mcm_method == "deferred", setting.mcm.postselect_mode
+    rule = Postselection(mode == "fill-shots", mode == "pad-invalid-samples" and not deferred, not deferred)
+    sampled = SampledBranches(
+        dynamic,
+        tape.measurements,
+        tape.shots,
+        setting.structures,
+        setting.dtype,
+        setting.rng,
+        rule,
+        look=None if recorder is None else recorder.branches,
+        keep_failed=recorder is not None and recorder.one_by_one,
+    )
+    if interface is not None and all(isinstance(mp, SUMS) for mp in tape.measurements):
+        flat, width = list(call(sampled, dynamic.tensors, interface)), len(tape.measurements)
+        return [flat[k : k + width] for k in range(0, len(flat), width)]
+    bins = sampled.bins([to_array(t) for t in dynamic.tensors])
+    if interface is None:
+        return bins
+    return [_in_framework(tape, results, dynamic.tensors, interface) for results in bins]
+
+
+def _in_framework(tape: Any, results: list[Any], tensors: Sequence[Any], interface: str) -> list[Any]:
+    """Results as tensors: those that might be differentiated refuse it."""
+    smooth = [k for k, mp in enumerate(tape.measurements) if isinstance(mp, SUMS)]
+    fixed = Fixed([qml.math.ndim(t) for t in tensors], [results[k] for k in smooth])
+    made = dict(zip(smooth, call(fixed, tensors, interface), strict=True))
+    like = "numpy" if interface == "autograd" else interface
+    plain = [qml.math.asarray(r, like=like) if isinstance(r, np.ndarray) else r for r in results]
+    return [made.get(k, r) for k, r in enumerate(plain)]

@@ -21,17 +21,16 @@ from pennylane.devices.preprocess import (
 )
 from pennylane.exceptions import DeviceError
 from pennylane.operation import Operator, StatePrepBase
-from pennylane.transforms import broadcast_expand, defer_measurements, split_to_single_terms
+from pennylane.transforms import broadcast_expand, defer_measurements
 from pennylane.transforms.core import CompilePipeline, transform
 
 from .capabilities import MCM_METHODS
-from .conversion import has_constant_data, is_live, is_plain, is_supported, target_gates
-from .dynamic import CUTS, is_dynamic, postselects
+from .conversion import decomposition, has_constant_data, is_live, is_plain, is_supported, target_gates
+from .dynamic import CUTS, SUMS, is_dynamic, postselects
 from .measurements import SHADOWS, has_pauli_form
 from .observables import is_trained
 
 DIFF_METHODS = ("best", "adjoint", "backprop", "device", "parameter-shift")
-SUMS = (mps.ExpectationMP, mps.VarianceMP, mps.ProbabilityMP)  # what branches add up to
 Transformed = tuple[tuple[Any, ...], Callable[[Any], Any]]
 
 
@@ -77,6 +76,7 @@ def _others(wires: Any, name: str, config: Any, debugging: bool) -> Any:
     kept = frozenset((*CUTS, qml.Snapshot) if debugging else CUTS)
     to_gates = {
         "stopping_condition": partial(_is_supported, live=live, kept=kept),
+        "decomposer": decomposition,
         "device_wires": wires,
         "target_gates": target_gates(),
         "name": name,
@@ -95,7 +95,6 @@ def _others(wires: Any, name: str, config: Any, debugging: bool) -> Any:
         validate_measurements, analytic_measurements=_accepts_exact, sample_measurements=_accepts_shots, name=name
     )
     out.add_transform(_split_into_branches, config.mcm_config)
-    out.add_transform(_measure_single_terms)
     if adjoint and not config.use_device_jacobian_product:
         out.add_transform(broadcast_expand)  # Jacobians are wanted, and PennyLane has none of a broadcast tape
     else:
@@ -110,11 +109,10 @@ def can_differentiate(tape: Any, config: Any) -> bool:
     method = config.gradient_method
     if is_dynamic(tape) and (tape.shots or method == "parameter-shift"):
         branched = resolved_mcm_method(config.mcm_config, tape) != "deferred"
-        sums = all(isinstance(mp, SUMS) for mp in tape.measurements)
         if not tape.shots and (branched or postselects(tape)):
-            return sums  # by the adjoint method, which is right whatever was asked for
-        if no_shift_rule(tape, branched):
-            return sums and method in ("best", "parameter-shift")  # and refused when it is asked for
+            return all(isinstance(mp, SUMS) for mp in tape.measurements)  # by the adjoint method, whatever is asked for
+        if no_shift_rule(tape, branched, config.interface):
+            return method in ("best", "parameter-shift")  # and refused when a gradient is asked for
         if branched:
             return False
     if not tape.shots and method != "parameter-shift":
@@ -147,13 +145,33 @@ def resolved_mcm_method(mcm: Any, tape: Any) -> str:
     return str(getattr(method, "value", method))
 
 
-def no_shift_rule(tape: Any, branched: bool) -> bool:
-    """Whether parameter-shift is wrong: results are quotients, or a gate is there only in some of the branches."""
+def no_shift_rule(tape: Any, branched: bool, interface: Any) -> bool:
+    """Whether parameter-shift is wrong: results are quotients, or a gate is there only in some of the branches.
+
+    JAX refuses by itself to differentiate a function that has samples beside other results.
+    """
+    if "jax" in str(getattr(interface, "value", interface)) and not all(isinstance(m, SUMS) for m in tape.measurements):
+        return False
     if postselects(tape):
         return True
     return branched and any(
         isinstance(op, qml.ops.Conditional) and any(map(is_live, op.data)) for op in tape.operations
     )
+
+
+def refuse_shifts(tape: Any, method: Any, mcm_method: str, interface: Any) -> None:
+    """Refuse a tape to PennyLane's own parameter-shift, which would be wrong without a word.
+
+    Raises:
+        DeviceError: there is no shift rule.
+    """
+    if method not in (qml.gradients.param_shift, qml.gradients.hadamard_grad) or not tape.trainable_params:
+        return
+    if is_dynamic(tape) and no_shift_rule(tape, mcm_method != "deferred", interface):
+        raise DeviceError(
+            f"ketgrad.qubit: with mcm_method='{mcm_method}' parameter-shift is wrong with postselection and for gates "
+            "that depend on a measurement; use diff_method='best', without shots, for first derivatives"
+        )
 
 
 def _is_supported(op: Operator, live: Callable[[Any], bool], kept: frozenset[type]) -> bool:
@@ -199,22 +217,7 @@ def _split_into_branches(tape: Any, mcm: Any) -> Transformed:
             )
     if tape.batch_size is None:
         return (tape,), _first
-    ragged = tape.shots and postselects(tape) and mcm.postselect_mode not in ("fill-shots", "pad-invalid-samples")
-    if ragged and any(isinstance(mp, mps.SampleMP) for mp in tape.measurements):
-        raise DeviceError(
-            "ketgrad.qubit: samples of a broadcast tape with postselection differ in number; use "
-            "postselect_mode='fill-shots'"
-        )
     tapes, join = broadcast_expand(tape)
-    return tuple(tapes), join
-
-
-@transform  # type: ignore[untyped-decorator]
-def _measure_single_terms(tape: Any) -> Transformed:
-    """With shots, branches measure sums term by term."""
-    if not tape.shots or not is_dynamic(tape):
-        return (tape,), _first
-    tapes, join = split_to_single_terms(tape)
     return tuple(tapes), join
 
 

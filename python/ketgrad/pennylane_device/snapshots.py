@@ -31,7 +31,7 @@ class Recorder:
     """
 
     def __init__(self, debugger: Any, measure: Measured, shots: Any, one_by_one: bool) -> None:
-        self._debugger, self._measure, self.shots, self._one_by_one = debugger, measure, shots, one_by_one
+        self._debugger, self._measure, self.shots, self.one_by_one = debugger, measure, shots, one_by_one
 
     def take(self, snapshot: Any, states: Array, shots: Any) -> None:
         """Measure states and hand the result to the debugger; `shots` are those of the circuit here."""
@@ -45,7 +45,7 @@ class Recorder:
         for k, norm in enumerate(norms):
             state = b.states[k] if norm == 0 else (b.states[k] / norm).astype(b.states.dtype)
             here = self.shots if b.shots is None else int(b.shots[k].sum())
-            if not self._one_by_one or b.shots is None:
+            if not self.one_by_one or b.shots is None:
                 self.take(snapshot, state, here)
                 continue
             for _ in range(here):

@@ -1,0 +1,139 @@
+"""Second derivatives: how an adjoint gradient changes when the parameters move in one direction.
+
+Owns: shifted adjoint sweeps, and the second derivatives of the stage. May not know: models, frameworks.
+
+The gradient of an expectation value is a trigonometric polynomial in each angle with the frequencies of the value
+itself, so the parameter-shift rule differentiates it exactly: one batch of adjoint sweeps at shifted angles. What is
+linear in the state has the eigenvalues of the generator for frequencies instead of their differences. The stage is of
+degree 2, so central differences of any length are its exact derivatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backends import Plan
+from ..backends.contract import States
+from ..expressions import Stage
+from ..lowering import Lowered
+from ..program import Opcode, Program
+from .adjoint import to_terms
+from .parameter_shift import CHUNK_ENTRIES, ShiftedBatch
+
+Array = npt.NDArray[np.float64]
+Gradient = Callable[[Array, npt.NDArray[np.intp]], Array]  # angles (rows, I), their samples -> d/d angle (rows, I)
+Bras = States | Callable[[States, npt.NDArray[np.intp]], States] | None
+CHUNK_BYTES = 64 << 20  # states held at once
+
+
+def state_frequencies(program: Program, index: int) -> tuple[float, ...]:
+    """The frequencies of a state's amplitudes in the angle of one instruction."""
+    row = program.instructions[index]
+    opcode = Opcode(row["opcode"])
+    if opcode == Opcode.EXP_DIAG:
+        values = program.pool[row["payload"] : row["payload"] + (1 << int(row["k"]))]
+        return tuple(float(v) for v in np.unique(np.round(np.abs(values), 10)) if v > 1e-9)
+    return (1.0,) if opcode == Opcode.PHASE else (0.5,)
+
+
+class Direction:
+    """A direction in the space of weights (P,) and inputs (B, F), and where it leads the angles of a program."""
+
+    def __init__(
+        self, shifts: ShiftedBatch, stage: Stage, weights: Array, inputs: Array, along_w: Array, along_x: Array
+    ) -> None:
+        self._shifts, self._stage = shifts, stage
+        self._here, self._along = (weights, inputs), (along_w, along_x)
+        ahead, behind = (stage.evaluate(weights + s * along_w, inputs + s * along_x) for s in (1.0, -1.0))
+        slots = [(a - b) / 2 for a, b in zip(ahead, behind, strict=True)]
+        batch = len(inputs)
+        self.base = shifts.angles(*stage.evaluate(weights, inputs))
+        every = np.concatenate([np.broadcast_to(slots[0], (batch, len(slots[0]))), slots[1]], axis=1)
+        self.angles = shifts.scale * every[:, shifts.slot]  # (B, I)
+
+    def rows(self, width: int) -> list[tuple[npt.NDArray[np.intp], Array, Array]]:
+        """(samples, shifted angles, factors) of all terms of the derivative along the direction, `width` entries a row
+        at a time."""
+        shifts, batch = self._shifts, len(self.base)
+        moving = np.flatnonzero(self.angles.any(axis=0)[shifts.instruction])
+        pairs = [(np.repeat(np.arange(batch), len(moving)), np.tile(moving, batch))]
+        step = max(1, CHUNK_ENTRIES // max(1, width))
+        out = []
+        for samples, terms in pairs:
+            for start in range(0, len(samples), step):
+                here, term = samples[start : start + step], terms[start : start + step]
+                angles, instruction = self.base[here].copy(), shifts.instruction[term]
+                angles[np.arange(len(here)), instruction] += shifts.shift[term]
+                out.append((here, angles, shifts.coefficient[term] * self.angles[here, instruction]))
+        return out
+
+    def derivative(self, gradient: Gradient) -> Array:
+        """(B, I): how the gradient by the angles changes."""
+        out = np.zeros_like(self.base)
+        for samples, angles, factors in self.rows(self.base.shape[1]):
+            np.add.at(out, samples, factors[:, None] * gradient(angles, samples))
+        return out
+
+    def states(self, plan: Plan) -> States:
+        """(B, 2^n): how the final states change; the rule of the shifts must be one for states."""
+        size = 1 << plan.program.n_bits
+        out = np.zeros((len(self.base), size), dtype=plan.dtype)
+        width = max(1, CHUNK_ENTRIES * plan.dtype.itemsize * size // CHUNK_BYTES)
+        for samples, angles, factors in self.rows(width):
+            np.add.at(out, samples, factors[:, None] * plan.states(np.zeros(0), angles))
+        return out
+
+    def to_parameters(self, by_angle: Array, first: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Second derivatives along the direction by weights (P,) and inputs (B, F).
+
+        Args:
+            by_angle: (B, I), from `derivative`.
+            first: gradients of the shared (B, S) and per-sample slots (B, F').
+        """
+        shifts, stage, (w, x), (along_w, along_x) = self._shifts, self._stage, self._here, self._along
+        slots = np.zeros((len(by_angle), stage.n_shared + stage.n_per_sample))
+        np.add.at(slots.T, shifts.slot, (by_angle * shifts.scale).T)
+        grad = stage.pull(w, x, slots[None, :, : stage.n_shared], slots[None, :, stage.n_shared :], each=True)
+        ahead, behind = (
+            stage.pull(w + s * along_w, x + s * along_x, first[0][None], first[1][None], each=True) for s in (1.0, -1.0)
+        )
+        by_w, by_x = (g[0] + (a[0] - b[0]) / 2 for g, a, b in zip(grad, ahead, behind, strict=True))
+        return by_w.sum(axis=0), by_x
+
+
+def gradient_change(
+    lowered: Lowered,
+    plan: Plan,
+    free_plan: Plan,
+    direction: Direction,
+    slots: tuple[Array, Array],
+    cotangents: Array,
+    bras: Bras,
+) -> tuple[Array, Array]:
+    """How the adjoint gradient changes along a direction: by weights (P,) and inputs (B, F).
+
+    Args:
+        plan, free_plan: of the program, and of the one with an angle of its own for every instruction.
+        direction: with the shift rule for what is differentiated.
+        slots: shared and per-sample slots of the program.
+        cotangents: (B, M) of the outputs.
+        bras: (B, 2^n) cotangents of the final states that stay as they are, or a function that gives them for states
+            (rows, 2^n) and their samples (rows,), or None.
+    """
+    terms = to_terms(lowered, cotangents)
+
+    def ends(plan: Plan, slots: tuple[Array, Array], samples: npt.NDArray[np.intp]) -> States | None:
+        found = bras(plan.states(*slots), samples) if callable(bras) else bras[samples] if bras is not None else None
+        return None if found is None else found[None]
+
+    def gradient(angles: Array, samples: npt.NDArray[np.intp]) -> Array:
+        free = (np.zeros(0), angles)
+        bra = ends(free_plan, free, samples)
+        return free_plan.pullback(*free, terms[samples][None], None, False, None, bra)[1][0]
+
+    bra = ends(plan, slots, np.arange(len(terms)))
+    first = plan.pullback(*slots, terms[None], None, True, None, bra)
+    return direction.to_parameters(direction.derivative(gradient), (first[0][0], first[1][0]))
