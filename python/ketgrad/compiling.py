@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy.typing as npt
 
 from .circuit import Circuit
+from .errors import ArgumentTypeError
 from .model import Model, compile_circuit
 
 if TYPE_CHECKING:
@@ -61,4 +62,6 @@ def compile(
         from .pennylane_device.compiled import CompiledQNode
 
         return CompiledQNode(circuit, args, named, dtype, backend)
+    if not isinstance(circuit, Circuit):
+        raise ArgumentTypeError(f"compile: expected a Circuit or a PennyLane QNode, got {type(circuit).__name__}")
     return compile_circuit(circuit, *args, dtype=dtype, backend=backend, **named)

@@ -117,12 +117,12 @@ class Layer(torch.nn.Module):
             self.register_parameter(name, torch.nn.Parameter(start))
 
     def forward(self, *inputs: Any) -> Any:
-        """The function of these inputs; several results along the last axis of one tensor."""
+        """The function of these inputs; several results side by side along the last axis of one tensor."""
         out = self.function(*inputs, **{name: getattr(self, name) for name in self._names})
-        if isinstance(out, torch.Tensor):
-            return out.to(inputs[0].dtype) if inputs else out
-        stacked = torch.stack(tuple(out), dim=-1) if all(o.shape == out[0].shape for o in out) else torch.cat(out, -1)
-        return stacked.to(inputs[0].dtype) if inputs else stacked
+        if not isinstance(out, torch.Tensor):
+            lead = inputs[0].shape[:-1] if inputs else ()
+            out = torch.cat([o.reshape(*lead, -1) for o in out], dim=-1)
+        return out.to(inputs[0].dtype) if inputs else out
 
 
 def call(function: Differentiable, tensors: Sequence[Any]) -> Sequence[torch.Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ from .exact import Exact
 from .measurements import measurement_key
 from .preprocessing import pipeline
 from .structure import Pattern, Structure
-from .tracing import NotTraceableError, Probe, Trace, trace
+from .tracing import NotTraceableError, Probe, Trace, trace, watch
 
 Array = npt.NDArray[Any]
 GUARDED = 1024  # calls 1, 2, 4, ... up to this one, and every one of its multiples, are compared with the QNode
@@ -213,7 +214,6 @@ class CompiledQNode:
         self._requeued = qnode.update(device=self.device, diff_method="best")
         self._traces: dict[Any, _One | None] = {}
         self._free: list[tuple[Any, _One]] = []
-        self._output: Any = None
         if args or kwargs:
             tensors, statics = _split(args, kwargs)
             self._one(tensors, statics)
@@ -230,8 +230,7 @@ class CompiledQNode:
         except StructureChanged:
             self._give_up(one, "its gates, measurements or angles depend on the values of its arguments")
             return self._requeued(*args, **kwargs)
-        results = function.finish(function.measurements, outputs)
-        return self._shape(results)
+        return _shape(function.finish(function.measurements, outputs), one.structure.trace.probe.output)
 
     def torch_layer(self, weights: dict[str, Any]) -> Any:
         """A `torch.nn.Module` of the arguments that are not named here, which are its parameters.
@@ -242,6 +241,9 @@ class CompiledQNode:
         from ..interfaces.torch_interface import Layer
 
         return Layer(self, weights)
+
+    def __reduce__(self) -> Any:
+        return CompiledQNode, (self.qnode, (), {}, self.dtype, self.backend)
 
     @property
     def traced(self) -> bool:
@@ -269,6 +271,7 @@ class CompiledQNode:
         example = [_example(t, s, rng) for t, s in zip(tensors, shapes, strict=True)]
         one = None
         try:
+            self._check_conditions(statics, example)
             found = trace(partial(self.queue, statics), example, rng)
             one = _One(self, statics, found, shapes)
             one.structure.values(tuple([False] * len(shapes)))
@@ -282,6 +285,14 @@ class CompiledQNode:
             self._free.append((statics, one))
         return one
 
+    def _check_conditions(self, statics: Any, example: Sequence[Array]) -> None:
+        """Queue the function with arrays that tell when it asks for a value: no number of probes would find each."""
+        watched, asked = watch(example)
+        with suppress(Exception):  # a function that takes no such arrays is left to the probes
+            self._source.construct(*_join(statics, watched))
+        if asked:
+            raise NotTraceableError(f"the quantum function asks for the value of an argument ({asked[0]})")
+
     def queue(self, statics: Any, arrays: Sequence[Array]) -> Probe:
         """The circuit at some arguments."""
         tape = self._source.construct(*_join(statics, arrays))
@@ -292,19 +303,14 @@ class CompiledQNode:
         tapes, _ = transforms([tape])
         if len(tapes) != 1 or transforms.is_informative:
             raise NotTraceableError("its transforms make something else than one circuit of it")
-        self._output = self._source._qfunc_output
+        output = self._source._qfunc_output
         (ready, *others), _ = self._pipeline(tapes)
         if others:
             raise NotTraceableError("it is broadcast over matrices")
         reading = read_tape(ready, self.device.wires)
         measured = tuple(measurement_key(mp, reading.index) for mp in ready.measurements)
         batch = ready.batch_size
-        return Probe((reading.labels, reading.rows, measured), reading, tuple(ready.measurements), batch)
-
-    def _shape(self, results: Sequence[Any]) -> Any:
-        if isinstance(self._output, qml.measurements.MeasurementProcess):
-            return results[0]
-        return list(results) if isinstance(self._output, list) else tuple(results)
+        return Probe((reading.labels, reading.rows, measured), reading, tuple(ready.measurements), batch, output)
 
     def _give_up(self, one: _One, why: str) -> None:
         for key, known in self._traces.items():
@@ -317,6 +323,16 @@ class CompiledQNode:
         warnings.warn(
             f"kg.compile: {why}; it is queued again at every call, on ketgrad.qubit", UserWarning, stacklevel=5
         )
+
+
+def _shape(results: Sequence[Any], output: Any) -> Any:
+    """Results in the place of the measurements that the quantum function returned."""
+    if isinstance(output, qml.measurements.MeasurementProcess):
+        return results[0]
+    if type(output) in (list, tuple):
+        return type(output)(results)
+    is_leaf = lambda o: isinstance(o, qml.measurements.MeasurementProcess)  # noqa: E731
+    return qml.pytrees.unflatten(results, qml.pytrees.flatten(output, is_leaf=is_leaf)[1])
 
 
 def _matches(shapes: Any, one: _One) -> bool:

@@ -38,12 +38,20 @@ class NotTraceableError(Exception):
 
 @dataclass(frozen=True)
 class Probe:
-    """A circuit as it was queued: what it is made of, its angles, its batch or None, and its measurements."""
+    """A circuit as it was queued.
+
+    Attributes:
+        structure: what it is made of.
+        reading, measurements: of its tape.
+        batch: of its tape, or None.
+        output: what the quantum function returned.
+    """
 
     structure: Hashable
     reading: Reading
     measurements: tuple[Any, ...]
     batch: int | None
+    output: Any
 
     @property
     def angles(self) -> list[Array]:
@@ -68,6 +76,45 @@ class Trace:
     def angles(self, arguments: Sequence[Array]) -> list[Array]:
         """What the polynomials say of other arguments."""
         return [evaluate(p, arguments) for p in self.polynomials]
+
+
+class _Watched(np.ndarray):
+    """An array that notes when a condition, or a count, is made of its numbers."""
+
+    asked: list[str]
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.asked = getattr(source, "asked", [])
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        if not isinstance(found, _Watched):  # numpy makes a plain number of one entry
+            found = np.asarray(found).view(_Watched)
+            found.asked = self.asked
+        return found
+
+    def __bool__(self) -> bool:
+        self.asked.append("bool")
+        return bool(np.asarray(self))
+
+    def __int__(self) -> int:
+        self.asked.append("int")
+        return int(np.asarray(self))
+
+    def __index__(self) -> int:
+        self.asked.append("index")
+        return int(np.asarray(self))
+
+
+def watch(arrays: Sequence[Array]) -> tuple[list[Array], list[str]]:
+    """Arrays that look the same, and the list in which they note what was asked of them."""
+    asked: list[str] = []
+    out = []
+    for array in arrays:
+        watched = array.copy().view(_Watched)
+        watched.asked = asked
+        out.append(watched)
+    return out, asked
 
 
 def trace(queue: Callable[[Sequence[Array]], Probe], example: Sequence[Array], rng: np.random.Generator) -> Trace:
