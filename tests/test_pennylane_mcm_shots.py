@@ -15,6 +15,7 @@ from pennylane.exceptions import DeviceError, QuantumFunctionError  # noqa: E402
 from pennylane_cases import IGNORED, assert_same, device_maker, reference  # noqa: E402
 from pennylane_mcm_cases import X, everything, moving  # noqa: E402
 
+import ketgrad.pennylane_device.dynamic as dynamic_module  # noqa: E402
 from ketgrad.errors import NotDifferentiableError  # noqa: E402
 from ketgrad.model import Model  # noqa: E402
 
@@ -72,6 +73,21 @@ def test_estimates_are_unbiased(method: str, make: Any) -> None:
     assert_same(got, wanted, 0.04)
     bins = qml.set_shots(qml.QNode(everything, make(None), mcm_method=method), [shots // 2] * 2)(X + 0.4)
     assert_same(bins, (qml.QNode(everything, reference(None), mcm_method="deferred")(X + 0.4),) * 2, 0.04)
+
+
+@pytest.mark.parametrize("mode", ["hw-like", "fill-shots"])
+def test_many_branches_go_in_pieces(mode: str, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dynamic_module, "CHUNK_BYTES", 2 * 16 * 8)
+
+    def circuit(exact: bool) -> Any:
+        values = moving(X + 0.5) + moving(X - 0.2, 1)
+        return qml.probs(op=values) if exact else qml.sample(values)
+
+    node = qml.QNode(circuit, make(3), mcm_method="tree-traversal", postselect_mode=mode)
+    samples = qml.set_shots(node, 5000)(False)
+    wanted = qml.QNode(circuit, reference(None), mcm_method="deferred")(True)
+    assert pooled(np.bincount(samples @ [8, 4, 2, 1], minlength=16), wanted) < 5
+    assert len(samples) == 5000 if mode == "fill-shots" else 0 < len(samples) < 5000
 
 
 MEASURED = {

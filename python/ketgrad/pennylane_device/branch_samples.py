@@ -109,6 +109,7 @@ class SampledBranches:
             rng=self._rng,
             look=self._look,
             keep_failed=self._keep_failed and not self._rule.fill,
+            at_once=self._rule.fill,
         )
         run.outputs(run.start(None if self._rule.fill else self._sizes, self._dtype))
         bins, valid, *columns = leaves.columns(2 + len(self._measurements))

@@ -153,14 +153,15 @@ def is_supported(op: Operator, live: Callable[[Any], bool] = is_live) -> bool:
 
 
 def decomposition(op: Operator) -> list[Operator]:
-    """PennyLane's decomposition, and ours where PennyLane has none: negative powers, exponentials of torch tensors.
+    """PennyLane's decomposition, and ours where it has none: negative powers, exponentials of torch tensors, batches
+    under controls.
 
     Raises:
         DecompositionUndefinedError: there is none.
     """
     if isinstance(op, Pow) and isinstance(op.z, int) and op.z < 0:
         return [qml.adjoint(op.base, lazy=False) for _ in range(-op.z)]
-    if isinstance(op, Controlled) and isinstance(op.base, Pow) and op.base.z < 0:
+    if isinstance(op, Controlled) and (op.batch_size is not None or isinstance(op.base, Pow) and op.base.z < 0):
         return [qml.ctrl(o, op.control_wires, op.control_values) for o in decomposition(op.base)]
     if isinstance(op, qml.ops.Exp) and op.base.pauli_rep is not None and len(op.base.pauli_rep) == 1:
         ((word, factor),) = op.base.pauli_rep.items()

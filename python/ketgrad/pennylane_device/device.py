@@ -30,11 +30,11 @@ from pennylane.math import Interface
 from ..errors import KetgradError, OutOfMemoryError, WireError
 from ..interfaces import call
 from .arguments import axes_of
-from .conversion import Reading, is_light, is_live, read_tape, to_array
+from .conversion import Reading, is_light, read_tape, to_array
 from .derivatives import OnExecution, jacobian, nest, pull, tangent_product, trainable_columns
 from .dynamic import is_dynamic
 from .exact import Exact
-from .measurements import measurement_key
+from .jobs import Job, structure_key
 from .midcircuit import Setting, evaluate, take_snapshots
 from .preprocessing import DIFF_METHODS, can_differentiate, pipeline, refuse_shifts, resolved_mcm_method
 from .shots import Sampled
@@ -64,37 +64,6 @@ def _pennylane_errors() -> Iterator[None]:
         raise PennyLaneWireError(f"ketgrad.qubit: {error}") from error
     except KetgradError as error:
         raise DeviceError(f"ketgrad.qubit: {error}") from error
-
-
-class _Job:
-    """Tapes of one structure, to run as one batch of the engine; `positions` are theirs in what was asked for."""
-
-    def __init__(self, key: Hashable) -> None:
-        self.key = key
-        self.positions: list[int] = []
-        self.tapes: list[Any] = []
-        self.readings: list[Reading] = []
-
-    def add(self, position: int, tape: Any, reading: Reading) -> None:
-        self.positions.append(position)
-        self.tapes.append(tape)
-        self.readings.append(reading)
-
-    def one_by_one(self) -> list[_Job]:
-        """A job for each tape."""
-        out = []
-        for part in zip(self.positions, self.tapes, self.readings, strict=True):
-            out.append(_Job(self.key))
-            out[-1].add(*part)
-        return out
-
-    def tensors(self) -> list[Any]:
-        """Those of the tape; of several tapes, stacked."""
-        each = [r.tensors for r in self.readings]
-        if len(each) == 1:
-            return list(each[0])
-        stack = qml.math.stack if any(is_live(t) for tensors in each for t in tensors) else np.stack
-        return [stack([tensors[k] for tensors in each]) for k in range(len(each[0]))]
 
 
 @simulator_tracking
@@ -167,7 +136,9 @@ class KetgradQubit(Device):  # type: ignore[misc]
         if execution_config.derivative_order == 2:  # only exact gradients on the way of a framework have derivatives
             shifts = method == "parameter-shift" or bool(circuit is not None and circuit.shots)
             jacobians = method == "device" or execution_config.interface in TENSORFLOW
-            if shifts or jacobians or (method == "best" and execution_config.interface in JAX):  # jax.hessian goes forward
+            if (
+                shifts or jacobians or (method == "best" and execution_config.interface in JAX)
+            ):  # jax.hessian goes forward
                 return False
         return circuit is None or can_differentiate(circuit, execution_config)
 
@@ -241,11 +212,11 @@ class KetgradQubit(Device):  # type: ignore[misc]
                         results[position] = result
         return tuple(results)
 
-    def _stacks(self, job: _Job) -> bool:
+    def _stacks(self, job: Job) -> bool:
         """Whether many tapes of this structure may run as one batch: results are small, one row for each tape."""
         return all(s.how in STACKED for s in self._structure(job).plan.steps)
 
-    def _run(self, job: _Job, interface: str, method: str, eager: bool) -> list[Any]:
+    def _run(self, job: Job, interface: str, method: str, eager: bool) -> list[Any]:
         bins, finish = self._evaluate(job, interface, method, eager)
         out = []
         for row, tape in enumerate(job.tapes):
@@ -255,7 +226,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
         return out
 
     def _evaluate(
-        self, job: _Job, interface: str, method: str, eager: bool
+        self, job: Job, interface: str, method: str, eager: bool
     ) -> tuple[list[Any], Callable[[Any, Any], Any]]:
         """For each bin of the shots the outputs of all measurements, and what makes results of them."""
         structure, tensors = self._structure(job), job.tensors()
@@ -272,26 +243,26 @@ class KetgradQubit(Device):  # type: ignore[misc]
         bins = [call(sampled, tensors, interface)] if differentiable else sampled.bins([to_array(t) for t in tensors])
         return bins, lambda _, values: values
 
-    def _jobs(self, circuits: Sequence[Any]) -> list[_Job]:
+    def _jobs(self, circuits: Sequence[Any]) -> list[Job]:
         """The tapes, those of one structure together."""
-        jobs: list[_Job] = []
-        open_jobs: dict[Hashable, _Job] = {}
+        jobs: list[Job] = []
+        open_jobs: dict[Hashable, Job] = {}
         for position, tape in enumerate(circuits):
             if tape is None:
                 continue
             reading = read_tape(tape, self.wires)
-            key = _key(reading, tape.measurements, bool(tape.shots))
+            key = structure_key(reading, tape.measurements, bool(tape.shots))
             together = len(circuits) > 1 and reading.angles and reading.initial is None and tape.batch_size is None
             job = open_jobs.get((key, tape.shots)) if together else None
             if job is None:
-                job = _Job(key)
+                job = Job(key)
                 jobs.append(job)
                 if together:
                     open_jobs[key, tape.shots] = job
             job.add(position, tape, reading)
         return jobs
 
-    def _structure(self, job: _Job) -> Structure:
+    def _structure(self, job: Job) -> Structure:
         return self._find(job.key, job.readings[0], job.tapes[0].measurements, bool(job.tapes[0].shots))
 
     def _find(self, key: Hashable, reading: Reading, measurements: Sequence[Any], shots: bool) -> Structure:
@@ -315,11 +286,11 @@ class KetgradQubit(Device):  # type: ignore[misc]
 
     def _setting(self, mcm: Any) -> Setting:
         def structures(reading: Reading, measurements: Sequence[Any], shots: bool) -> Structure:
-            return self._find(_key(reading, measurements, shots), reading, measurements, shots)
+            return self._find(structure_key(reading, measurements, shots), reading, measurements, shots)
 
         def measure(labels: Sequence[Any], states: Any, mp: Any, shots: Any) -> Any:
             reading = Reading(tuple(labels), {w: k for k, w in enumerate(labels)}, (), (), states, ())
-            job = _Job(_key(reading, [mp], bool(shots)))
+            job = Job(structure_key(reading, [mp], bool(shots)))
             job.add(0, qml.tape.QuantumScript([], [mp], shots=shots), reading)
             return self._run(job, "numpy", "adjoint", False)[0]
 
@@ -386,12 +357,6 @@ class KetgradQubit(Device):  # type: ignore[misc]
                 )
             results, found = work(exact, [to_array(t) for t in tensors], trainable_columns(tape, reading.slots))
             return _squeeze(exact.finish(tape.measurements, results)), found
-
-
-def _key(reading: Reading, measurements: Sequence[Any], shots: bool) -> Hashable:
-    """What tapes of one structure share."""
-    measured = tuple([measurement_key(mp, reading.index) for mp in measurements])
-    return (len(reading.labels), reading.rows, measured, shots)
 
 
 def _nest(tape: Any, results: Sequence[Any]) -> Any:

@@ -194,6 +194,7 @@ class Run:
         rng: of the numbers of shots.
         look: takes snapshots of branches.
         keep_failed: whether branches that postselection discards go on.
+        at_once: whether the leaf wants all branches in one call.
     """
 
     def __init__(
@@ -206,7 +207,9 @@ class Run:
         rng: np.random.Generator | None = None,
         look: Callable[[Any, Branches], None] | None = None,
         keep_failed: bool = False,
+        at_once: bool = False,
     ) -> None:
+        self._most_bytes = np.inf if at_once else CHUNK_BYTES
         self.tape, self.arrays, self._structures, self._leaf = tape, arrays, structures, leaf
         self._differentiate, self._rng, self._look, self._keep = differentiate, rng, look, keep_failed
         self.gradients = tape.zeros_like(arrays)
@@ -246,7 +249,7 @@ class Run:
         backs: list[Back] = []
         ends: list[tuple[list[Array], Any]] = []
         while not ends:
-            if len(b) > 1 and b.states.nbytes > CHUNK_BYTES:
+            if len(b) > 1 and b.states.nbytes > self._most_bytes:
                 half = len(b) // 2
                 ends = [self._walk(k, b.rows(slice(None, half))), self._walk(k, b.rows(slice(half, None)))]
             elif k == len(self.tape.parts) or not len(b):

@@ -148,19 +148,24 @@ def _standard(mp: Any, labels: Sequence[Any]) -> Any:
 
 
 def _dot(terms: Any, factors: Any) -> Any:
-    return qml.math.sum(terms * qml.math.cast_like(qml.math.convert_like(factors, terms), terms), axis=-1)
+    terms, factors = _alike(terms, factors)
+    return qml.math.sum(terms * factors, axis=-1)
+
+
+def _alike(first: Any, second: Any) -> tuple[Any, Any]:
+    """Two tensors in the framework that follows one of them, the second with the dtype of the first."""
+    if is_live(second) and not is_live(first):
+        first = qml.math.convert_like(first, second)
+    else:
+        second = qml.math.convert_like(second, first)
+    return first, qml.math.cast_like(second, first)
 
 
 def _matrix_moment(mp: Any, state: Any, order: Wires) -> Any:
     """<M>, or <M^2> - <M>^2, of an observable whose matrix is differentiated too."""
     wires = mp.obs.wires
-    matrix = qml.matrix(mp.obs, wire_order=wires)
     density = qml.math.reduce_statevector(state, indices=order.indices(wires))
-    if not is_live(matrix):
-        matrix = qml.math.convert_like(matrix, density)
-    elif not is_live(density):
-        density = qml.math.convert_like(density, matrix)
-    matrix = qml.math.cast_like(matrix, density)
+    density, matrix = _alike(density, qml.matrix(mp.obs, wire_order=wires))
 
     def mean(m: Any) -> Any:
         return qml.math.real(qml.math.einsum("...ij,ji->...", density, m))

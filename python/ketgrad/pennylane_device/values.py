@@ -60,12 +60,11 @@ def from_samples(mp: Any, samples: Array) -> Any:
         return samples.var()
     if isinstance(mp, mps.ProbabilityMP):
         return _indicators(outcomes(mp), samples).mean(axis=1)
-    several = samples.ndim == 2
-
-    def key(value: Any) -> Any:
-        return "".join(str(int(v)) for v in value) if several else float(value)
-
-    values, numbers = np.unique(samples, axis=0, return_counts=True)
-    counts = {key(v): 0 for v in outcomes(mp)} if mp.all_outcomes else {}
-    counts.update({key(v): int(n) for v, n in zip(values, numbers, strict=True)})
+    wires = samples.shape[1] if samples.ndim == 2 else 0  # lists are of outcomes, so their values are bits
+    values, numbers = np.unique(samples @ (1 << np.arange(wires)[::-1]) if wires else samples, return_counts=True)
+    keys = [f"{v:0{wires}b}" if wires else float(v) for v in values.tolist()]
+    counts: dict[Any, int] = {}
+    if mp.all_outcomes:
+        counts = dict.fromkeys(("".join(map(str, v)) if wires else float(v) for v in outcomes(mp)), 0)
+    counts.update(zip(keys, numbers.tolist(), strict=True))
     return dict(sorted(counts.items()))
