@@ -16,7 +16,7 @@ from ketgrad.pennylane_device.conversion import SPECS  # noqa: E402
 # PennyLane's own: default.qubit casts complex expectation values to real ones, it warns of probabilities in the
 # eigenbasis of a matrix, and it calls JAX by deprecated names
 IGNORED = [
-    pytest.mark.filterwarnings("ignore:Using qp.probs with a Hermitian observable"),
+    pytest.mark.filterwarnings("ignore:Using q(p|ml).probs with a Hermitian observable"),
     pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning"),
     pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Implicit conversion of an array to a dtype:DeprecationWarning"),

@@ -132,7 +132,7 @@ def gradient_change(
     def gradient(angles: Array, samples: npt.NDArray[np.intp]) -> Array:
         free = (np.zeros(0), angles)
         bra = ends(free_plan, free, samples)
-        return free_plan.pullback(*free, terms[samples][None], None, False, None, bra)[1][0]
+        return np.asarray(free_plan.pullback(*free, terms[samples][None], None, False, None, bra)[1][0])
 
     bra = ends(plan, slots, np.arange(len(terms)))
     first = plan.pullback(*slots, terms[None], None, True, None, bra)

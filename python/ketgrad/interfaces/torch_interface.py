@@ -14,8 +14,6 @@ import torch
 from ..errors import NotDifferentiableError
 from . import THIRD, Arrays, Differentiable, second
 
-SCALAR = (torch.float64, torch.device("cpu"))
-
 
 def array(tensor: Any) -> np.ndarray[Any, Any]:
     """A tensor as an array, without its history; no copy where it is in the CPU's memory."""
@@ -23,6 +21,8 @@ def array(tensor: Any) -> np.ndarray[Any, Any]:
         return np.asarray(tensor)
     if tensor.ndim == 0 and not tensor.is_complex():
         return np.asarray(tensor.item())  # much quicker than through `numpy()`
+    if tensor.is_cpu and not tensor.is_complex():
+        return tensor.detach().numpy()  # type: ignore[no-any-return]
     return tensor.detach().cpu().resolve_conj().resolve_neg().numpy()  # type: ignore[no-any-return]
 
 
@@ -34,23 +34,30 @@ def _home(tensors: Sequence[Any]) -> torch.device | None:
 
 
 def _tensors(arrays: Arrays, home: torch.device | None) -> tuple[torch.Tensor, ...]:
-    out = tuple([torch.from_numpy(np.ascontiguousarray(a)) if np.ndim(a) else torch.tensor(a) for a in arrays])
+    out = tuple(map(_tensor, arrays))
     return out if home is None else tuple(t.to(home) for t in out)
+
+
+def _tensor(array: Any) -> torch.Tensor:
+    if type(array) is np.float64:
+        return torch.scalar_tensor(array.item(), dtype=torch.float64)  # much quicker than `tensor`
+    return torch.from_numpy(np.ascontiguousarray(array)) if np.ndim(array) else torch.tensor(array)
 
 
 def _like(gradients: Arrays, tensors: Sequence[Any]) -> tuple[Any, ...]:
     """Gradients as tensors like those they belong to; None for what is no tensor."""
-    kinds = [(t.dtype, t.device) if isinstance(t, torch.Tensor) else None for t in tensors]
-    if all(kind == SCALAR and np.ndim(g) == 0 for kind, g in zip(kinds, gradients, strict=True)):
-        return torch.from_numpy(np.array(gradients, dtype=np.float64)).unbind()  # type: ignore[no-any-return]
     out: list[Any] = []
-    for kind, g in zip(kinds, gradients, strict=True):
-        if kind is None:
+    for t, g in zip(tensors, gradients, strict=True):
+        if not isinstance(t, torch.Tensor):
             out.append(None)
             continue
-        real = not kind[0].is_complex and np.iscomplexobj(g)
-        out.append(torch.as_tensor(g.real if real else g).to(device=kind[1], dtype=kind[0]))
+        found = _tensor(g.real if not t.is_complex() and np.iscomplexobj(g) else g)
+        out.append(found if t.is_cpu and found.dtype is t.dtype else found.to(device=t.device, dtype=t.dtype))
     return tuple(out)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim == 0 and value.dtype is torch.float64 and value.is_cpu
 
 
 def _save(ctx: Any, values: Sequence[Any]) -> list[Any]:
@@ -64,22 +71,26 @@ def _saved(ctx: Any) -> list[Any]:
     return [next(tensors) if place is None else place for place in ctx.places]
 
 
-class _Apply(torch.autograd.Function):
+class _Apply(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, function: Differentiable, *tensors: Any) -> tuple[torch.Tensor, ...]:
         results, ctx.pullback = function.forward([array(t) for t in tensors], True)
         ctx.function, ctx.places = function, _save(ctx, tensors)
+        ctx.numbers = all(map(_is_number, tensors))
         return _tensors(results, _home(tensors))
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[Any, ...]:
+        if ctx.numbers and not torch.is_grad_enabled():  # what QNodes mostly have, and quicker than one by one
+            gradients = ctx.pullback([array(c) for c in cotangents])
+            return (None, *torch.from_numpy(np.array(gradients)).unbind())
         tensors = _saved(ctx)
         if torch.is_grad_enabled():  # create_graph=True
             return (None, *_Pull.apply(ctx.function, ctx.pullback, len(cotangents), *cotangents, *tensors))
         return (None, *_like(ctx.pullback([array(c) for c in cotangents]), tensors))
 
 
-class _Pull(torch.autograd.Function):
+class _Pull(torch.autograd.Function):  # type: ignore[misc]
     """A pullback as a function of its cotangents and of the arguments."""
 
     @staticmethod
@@ -99,7 +110,7 @@ class _Pull(torch.autograd.Function):
         return (None, None, None, *_like([*tangents, *changes], both))
 
 
-class Layer(torch.nn.Module):
+class Layer(torch.nn.Module):  # type: ignore[misc]
     """A function some of whose arguments are trained.
 
     Args:

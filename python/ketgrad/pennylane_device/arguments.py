@@ -50,7 +50,9 @@ class Arguments:
         self._arrays, self._axes, self._batch = arrays, axes, batch
         self._plain = batch is None and not has_initial and all(a.ndim == 0 and a.dtype == np.float64 for a in arrays)
         if self._plain:  # nothing but numbers
-            self.lead, self.shape, self.count, self.batched = (), (), 1, False
+            self.lead: tuple[int, ...] = ()
+            self.shape: tuple[int, ...] = ()
+            self.count, self.batched = 1, False
             self.pattern = (False,) * len(arrays)
             self.weights, self.inputs, self.initial = np.array(arrays, dtype=np.float64), None, None
             return

@@ -7,6 +7,7 @@ compares a trace with the QNode now and then. May not know: how angles were foun
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -82,7 +83,7 @@ class _TracedArguments:
         fronts = [a.shape[: a.ndim - n] for a, n in zip(arrays, axes, strict=True)]
         self.lead = np.broadcast_shapes(*fronts) if any(fronts) else ()
         self.shape = self.lead if batch is None else (*self.lead, batch)
-        self.pattern = tuple([int(np.prod(f, dtype=int)) > 1 for f in fronts])
+        self.pattern = tuple([bool(f) and math.prod(f) > 1 for f in fronts])
         plain = [arrays[a].reshape(-1) for a in traced.shared if not self.pattern[a]]
         self.weights = plain[0] if len(plain) == 1 else np.concatenate(plain) if plain else None
         columns = [self._whole(arrays[a], axes[a]) for a in traced.shared if self.pattern[a]]
@@ -121,7 +122,7 @@ class _TracedArguments:
         out: list[Any] = [None] * len(self._arrays)
         weight = column = 0
         for a in self._traced.shared:
-            size = int(np.prod(self._arrays[a].shape[self._arrays[a].ndim - self._axes[a] :], dtype=int))
+            size = math.prod(self._arrays[a].shape[self._arrays[a].ndim - self._axes[a] :])
             if self.pattern[a]:
                 g = found.inputs[:, column : column + size].reshape(*self.shape, size)
                 out[a] = self._summed(g, self._arrays[a], self._axes[a], size)
@@ -214,23 +215,33 @@ class CompiledQNode:
         self._requeued = qnode.update(device=self.device, diff_method="best")
         self._traces: dict[Any, _One | None] = {}
         self._free: list[tuple[Any, _One]] = []
+        self._quick: dict[Any, tuple[_One, _Traced]] = {}  # of calls with nothing but tensors, by position
         if args or kwargs:
             tensors, statics = _split(args, kwargs)
             self._one(tensors, statics)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the QNode gives for these arguments."""
-        tensors, statics = _split(args, kwargs)
-        one = self._one(tensors, statics)
-        if one is None:
-            return self._requeued(*args, **kwargs)
-        function = one.function(tensors)
+        quick = None if kwargs else self._quick.get(tuple([getattr(a, "shape", None) for a in args]))
+        if quick is not None:
+            tensors: Sequence[Any] = args
+            one, function = quick
+        else:
+            tensors, statics = _split(args, kwargs)
+            found = self._one(tensors, statics)
+            if found is None:
+                return self._requeued(*args, **kwargs)
+            one, function = found, found.function(tensors)
+            if len(tensors) == len(args) and not kwargs and all(hasattr(t, "shape") for t in tensors):
+                self._quick[tuple([t.shape for t in tensors])] = one, function
         try:
             outputs = call(function, tensors, framework(tensors))
         except StructureChanged:
             self._give_up(one, "its gates, measurements or angles depend on the values of its arguments")
             return self._requeued(*args, **kwargs)
-        return _shape(function.finish(function.measurements, outputs), one.structure.trace.probe.output)
+        if not function.plan.only_expectations:
+            outputs = function.finish(function.measurements, outputs)
+        return _shape(outputs, one.structure.trace.probe.output)
 
     def torch_layer(self, weights: dict[str, Any]) -> Any:
         """A `torch.nn.Module` of the arguments that are not named here, which are its parameters.
@@ -280,6 +291,7 @@ class CompiledQNode:
         if len(self._traces) >= MAX_TRACES:
             self._traces.clear()
             self._free.clear()
+            self._quick.clear()
         self._traces[key] = one
         if one is not None and any(one.free):
             self._free.append((statics, one))
@@ -317,6 +329,7 @@ class CompiledQNode:
             if known is one:
                 self._traces[key] = None
         self._free = [(s, o) for s, o in self._free if o is not one]
+        self._quick = {k: v for k, v in self._quick.items() if v[0] is not one}
         self._warn(why)
 
     def _warn(self, why: str) -> None:

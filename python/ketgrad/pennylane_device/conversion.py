@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pennylane as qml
-from pennylane.exceptions import DeviceError
+from pennylane.exceptions import DeviceError, WireError
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.ops.op_math import Adjoint, Controlled, Pow
 
@@ -33,6 +33,13 @@ PLAIN = {name: (s.name, len(s.params)) for name, s in SPECS.items() if s.wires a
 OPPOSITE_SIGN = {"GlobalPhase": BY_NAME["gphase"]}  # PennyLane's is e^{-i phi}
 CONSTANT_EXTRAS = ("matrix", "diagonal")
 CACHED_BYTES = 1 << 16  # structures with more constants than this are built anew each time, not kept
+
+
+class Labels(dict[Hashable, int]):
+    """The index of each label, or PennyLane's error."""
+
+    def __missing__(self, label: Hashable) -> int:
+        raise WireError(f"ketgrad.qubit: wire {label!r} not found on the device; it has {list(self)}")
 
 
 class Constant:
@@ -149,7 +156,8 @@ def is_supported(op: Operator, live: Callable[[Any], bool] = is_live) -> bool:
         return not (trainable and has_constant_data(op))
     if isinstance(op, (qml.ops.MidMeasure, qml.ops.Conditional, StatePrepBase, qml.Projector)) or trainable:
         return False
-    return op.has_matrix and not op.has_decomposition and 0 < len(op.wires) <= MAX_UNITARY_WIRES
+    base = op.base if isinstance(op, Controlled) and op.batch_size is not None else op  # see `decomposition`
+    return op.has_matrix and not base.has_decomposition and 0 < len(op.wires) <= MAX_UNITARY_WIRES
 
 
 def decomposition(op: Operator) -> list[Operator]:
@@ -179,9 +187,13 @@ def target_gates() -> set[str]:
 
 
 def read_tape(tape: Any, wires: Sequence[Hashable] | None) -> Reading:
-    """Take a tape apart; `wires` are the device's, None for those of the tape."""
+    """Take a tape apart; `wires` are the device's, None for those of the tape.
+
+    Raises:
+        WireError: the tape has a wire that the device has not.
+    """
     labels = standard_labels(tape) if wires is None else tuple(wires)
-    index: Index = {label: k for k, label in enumerate(labels)}
+    index = Labels((label, k) for k, label in enumerate(labels))
     rows: list[Row] = []
     angles: list[Any] = []
     slots: list[int | None] = []
@@ -189,8 +201,7 @@ def read_tape(tape: Any, wires: Sequence[Hashable] | None) -> Reading:
     for op in tape.operations:
         plain, own = PLAIN.get(op.name), op.data
         if plain is not None and plain[1] == len(own):  # what most tapes are made of, without a further question
-            where = tuple([index[w] for w in op.wires.labels])
-            rows.append(_plain_row(plain[0], where))
+            rows.append(_plain_row(plain[0], tuple([index[w] for w in _labels(op)])))
             if not own:
                 continue
         elif isinstance(op, StatePrepBase) and (not isinstance(op, qml.BasisState) or is_live(op.data[0])):
@@ -206,6 +217,13 @@ def read_tape(tape: Any, wires: Sequence[Hashable] | None) -> Reading:
             angles += own
         slots += [None] * (len(op.data) - len(own))
     return Reading(labels, index, tuple(rows), tuple(angles), initial, tuple(slots))
+
+
+def _labels(op: Operator) -> tuple[Hashable, ...]:
+    """Of an operator's wires; a controlled one puts its wires together at every question, which takes long."""
+    if isinstance(op, Controlled):
+        return tuple(op.control_wires.labels + op.base.wires.labels)
+    return tuple(op.wires.labels)
 
 
 @lru_cache(maxsize=4096)

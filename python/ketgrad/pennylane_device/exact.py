@@ -74,7 +74,22 @@ class Exact:
 
     def forward(self, arrays: Sequence[Array], differentiate: bool) -> tuple[list[Array], Callable[..., Any] | None]:
         """See `interfaces.Differentiable`."""
-        return _Run(self, self._arguments(arrays), differentiate).results()
+        given = self._arguments(arrays)
+        if self.plan.only_expectations and given.initial is None:
+            return self._expectations(given, differentiate)
+        return _Run(self, given, differentiate).results()
+
+    def _expectations(self, given: Any, differentiate: bool) -> tuple[list[Array], Callable[..., Any] | None]:
+        """As `_Run`, for the most frequent list of measurements, in which every step is what the model gives."""
+        model = self.structure.values(given.pattern)
+        values, pull = model.forward(given.weights, given.inputs, method=self.method, _keep=differentiate)
+
+        def pullback(cotangents: Sequence[Array]) -> list[Array]:
+            rows = cotangents if not given.shape else [given.gather(c, 0) for c in cotangents]
+            return list(given.gradients(pull(np.stack(rows, axis=-1))))
+
+        outputs = list(values) if not given.shape else [given.spread(v) for v in np.moveaxis(values, -1, 0)]
+        return outputs, pullback if differentiate else None
 
     def second(
         self, arrays: Sequence[Array], cotangents: Sequence[Array], along: Sequence[Array]
@@ -135,15 +150,14 @@ class _Run:
             return np.asarray(self.values[..., step.where])
         if step.how == "variance":
             mean, second = (self.values[..., i] for i in step.where)
-            return np.maximum(0.0, second - mean**2)
+            return np.asarray(np.maximum(0.0, second - mean**2))
         if step.how == "probabilities":
             return self._probabilities(k, step.where)
         basis = 0 if step.where is None else step.where
         states = self._state(self.exact.plan.bases.index(None) if step.how == "sparse" else basis)
-        if step.how != "sparse":
-            return states
-        moment, self.bras[k] = self.exact.sparse_moment(mp, states)
-        return moment
+        if step.how == "sparse":
+            states, self.bras[k] = self.exact.sparse_moment(mp, states)
+        return states
 
     def _state(self, basis: int) -> Array:
         if basis not in self.states:

@@ -15,10 +15,25 @@ from .conversion import Reading, is_live
 from .measurements import measurement_key
 
 
+class Key:
+    """A long key that is hashed once, however often it is looked up."""
+
+    __slots__ = ("_hash", "_parts")
+
+    def __init__(self, *parts: Hashable) -> None:
+        self._parts, self._hash = parts, hash(parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self._parts == other._parts
+
+
 def structure_key(reading: Reading, measurements: Sequence[Any], shots: bool) -> Hashable:
     """What tapes of one structure share."""
     measured = tuple([measurement_key(mp, reading.index) for mp in measurements])
-    return (len(reading.labels), reading.rows, measured, shots)
+    return Key(len(reading.labels), reading.rows, measured, shots)
 
 
 class Job:

@@ -87,6 +87,7 @@ class ExactPlan:
         self.bases: list[Any] = []
         self._index = index
         self.steps = [self._step(mp) for mp in measurements]
+        self.only_expectations = [s for s in self.steps] == [Step("expval", k) for k in range(len(measurements))]
 
     def _step(self, mp: Any) -> Step:
         if isinstance(mp, MOMENTS):

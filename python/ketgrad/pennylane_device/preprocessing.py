@@ -46,23 +46,24 @@ def pipeline(wires: Any, name: str, config: Any, debugging: bool = False) -> Any
     if config.gradient_method == "adjoint":
         return others()
     out = CompilePipeline()
-    out.add_transform(_prepare, others, None if wires is None else frozenset(wires))
+    out.add_transform(_prepare, others)
     return out
 
 
 @transform  # type: ignore[untyped-decorator]
-def _prepare(tape: Any, others: Any, known: Any) -> Transformed:
-    """Most tapes can run as they are, and to see so is much quicker than to run every transform on them."""
-    if _is_ready(tape, known):
+def _prepare(tape: Any, others: Any) -> Transformed:
+    """Most tapes can run as they are, and to see so is much quicker than to run every transform on them.
+
+    A wire that the device does not have is noticed when the tape is read.
+    """
+    if _is_ready(tape):
         return (tape,), _first
     tapes, join = others()([tape])
     return tuple(tapes), lambda results: join(results)[0]
 
 
-def _is_ready(tape: Any, known: Any) -> bool:
+def _is_ready(tape: Any) -> bool:
     if not all(map(is_plain, tape.operations)):
-        return False
-    if known is not None and not known.issuperset(tape.wires.labels):
         return False
     accepts = _accepts_shots if tape.shots else _accepts_exact
     return all(mp.mv is None and not isinstance(mp, SHADOWS) and accepts(mp) for mp in tape.measurements)

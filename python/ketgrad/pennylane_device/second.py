@@ -104,8 +104,8 @@ class SecondOrder:
             found.append(self._model.gradient_change(*self._motion, cotangents=still))
             if moving.any():
                 found.append(self._model.forward(*self._point)[1](moving))
-        weights, inputs = (sum(g[i] for g in found) for i in (0, 1))
-        return list(given.gradients(Gradients(np.asarray(weights), np.asarray(inputs))))
+        weights, inputs = np.sum([g.weights for g in found], axis=0), np.sum([g.inputs for g in found], axis=0)
+        return list(given.gradients(Gradients(weights, inputs)))
 
     def _bras(self, step: Any, mp: Any, rows: Array) -> Array | Callable[[Array, Array], Array]:
         """Cotangents of the state: an array where the output is linear in it, else a function of it."""

@@ -103,7 +103,7 @@ class Sampled:
 
     def _samples(self, given: Arguments, basis: int, members: list[int], bins: list[Any], out: list[Any]) -> None:
         model = self.structure.rotated(given.pattern, basis)
-        options = {"seed": self._rng, "initial": given.initial}
+        options: dict[str, Any] = {"seed": self._rng, "initial": given.initial}
         if not given.shape and all(isinstance(self._measurements[i], TALLIED) for i in members):
             wires = tuple(sorted({w for i in members for w in self._wires(self._measurements[i])}))
             for b, (start, stop) in enumerate(bins):

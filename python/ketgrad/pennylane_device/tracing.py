@@ -89,8 +89,7 @@ class _Watched(np.ndarray):
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
         if not isinstance(found, _Watched):  # numpy makes a plain number of one entry
-            found = np.asarray(found).view(_Watched)
-            found.asked = self.asked
+            return _watched(np.asarray(found), self.asked)
         return found
 
     def __bool__(self) -> bool:
@@ -109,12 +108,13 @@ class _Watched(np.ndarray):
 def watch(arrays: Sequence[Array]) -> tuple[list[Array], list[str]]:
     """Arrays that look the same, and the list in which they note what was asked of them."""
     asked: list[str] = []
-    out = []
-    for array in arrays:
-        watched = array.copy().view(_Watched)
-        watched.asked = asked
-        out.append(watched)
-    return out, asked
+    return [_watched(array.copy(), asked) for array in arrays], asked
+
+
+def _watched(array: Array, asked: list[str]) -> Array:
+    out: _Watched = array.view(_Watched)
+    out.asked = asked
+    return out
 
 
 def trace(queue: Callable[[Sequence[Array]], Probe], example: Sequence[Array], rng: np.random.Generator) -> Trace:
