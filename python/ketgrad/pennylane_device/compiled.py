@@ -1,13 +1,12 @@
 """`CompiledQNode`: a QNode traced once to a model, as a function of numpy, torch, JAX or autograd arguments.
 
-Owns: which trace serves a call, the way from arguments to a model's weights and inputs and back, and the guard that
-compares a trace with the QNode now and then. May not know: how angles were found, what a gate is.
+Owns: which trace serves a call, and the guard that compares a trace with the QNode now and then. May not know: how
+angles were found, what a gate is.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,16 +18,13 @@ import numpy.typing as npt
 import pennylane as qml
 from pennylane.devices import ExecutionConfig
 
-from ..circuit import Circuit
 from ..errors import ArgumentError, ArgumentTypeError
 from ..interfaces import call, framework
-from ..model import Gradients
-from .arguments import sum_to
-from .conversion import append_row, read_tape
+from .conversion import read_tape
 from .exact import Exact
 from .measurements import measurement_key
 from .preprocessing import pipeline
-from .structure import Pattern, Structure
+from .traced_arguments import TracedArguments, TracedStructure
 from .tracing import NotTraceableError, Probe, Trace, trace, watch
 
 Array = npt.NDArray[Any]
@@ -38,111 +34,6 @@ MAX_TRACES = 32  # kept, one for each set of shapes
 
 class StructureChanged(Exception):
     """A trace and its QNode disagree."""
-
-
-class _TracedStructure(Structure):
-    """Models of a traced circuit; a pattern says which arguments vary from sample to sample as a whole."""
-
-    def __init__(self, found: Trace, shapes: Sequence[tuple[int, ...]], dtype: str, backend: str | None) -> None:
-        super().__init__(found.probe.reading, found.probe.measurements, False, dtype, backend)
-        self.trace, self.shapes = found, shapes
-
-    def _circuit(self, pattern: Pattern) -> Circuit:
-        circuit = Circuit(max(1, self.n_wires))
-        plain = {a: circuit.weights(self.size(a)) for a in self.trace.shared if not pattern[a]}
-        whole = {a: circuit.inputs(self.size(a)) for a in self.trace.shared if pattern[a]}
-        each = {a: circuit.inputs(self.size(a) // self.shapes[a][0]) for a in self.trace.varied}
-        where = {"all": {**plain, **whole}, "each": each}
-
-        def angle(polynomial: Any) -> Any:
-            out: Any = 0.0
-            for monomial, factor in polynomial.items():
-                term: Any = factor
-                for kind, a, index in monomial:
-                    term = term * where[kind][a][index]
-                out = out + term
-            return out
-
-        angles = iter([angle(p) for p in self.trace.polynomials])
-        for row in self._rows:
-            append_row(circuit, row, angles)
-        return circuit
-
-    def size(self, argument: int) -> int:
-        """Entries of an argument of the example."""
-        return int(np.prod(self.shapes[argument], dtype=int))
-
-
-class _TracedArguments:
-    """Arguments of one call as a model's weights and inputs; see `arguments.Arguments`."""
-
-    initial = None
-
-    def __init__(self, arrays: Sequence[Array], axes: Sequence[int], batch: int | None, traced: Trace) -> None:
-        self._arrays, self._axes, self._batch, self._traced = arrays, axes, batch, traced
-        fronts = [a.shape[: a.ndim - n] for a, n in zip(arrays, axes, strict=True)]
-        self.lead = np.broadcast_shapes(*fronts) if any(fronts) else ()
-        self.shape = self.lead if batch is None else (*self.lead, batch)
-        self.pattern = tuple([bool(f) and math.prod(f) > 1 for f in fronts])
-        plain = [arrays[a].reshape(-1) for a in traced.shared if not self.pattern[a]]
-        self.weights = plain[0] if len(plain) == 1 else np.concatenate(plain) if plain else None
-        columns = [self._whole(arrays[a], axes[a]) for a in traced.shared if self.pattern[a]]
-        columns += [self._each(arrays[a], axes[a]) for a in traced.varied]
-        self.inputs = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1) if columns else None
-        self.batched = self.inputs is not None
-
-    def _whole(self, array: Array, axes: int) -> Array:
-        own = array.shape[array.ndim - axes :]
-        rows = array.reshape(*array.shape[: array.ndim - axes], *(() if self._batch is None else (1,)), -1)
-        return np.broadcast_to(rows, (*self.shape, int(np.prod(own, dtype=int)))).reshape(-1, rows.shape[-1])
-
-    def _each(self, array: Array, axes: int) -> Array:
-        if not self.lead:
-            return array.reshape(len(array), -1)
-        rows = array.reshape(*array.shape[: array.ndim - axes + 1], -1)
-        return np.broadcast_to(rows, (*self.shape, rows.shape[-1])).reshape(-1, rows.shape[-1])
-
-    def spread(self, values: Array) -> Array:
-        """Results of the model with the axes they have for the caller."""
-        if self.batched:
-            return values if len(self.shape) == 1 else values.reshape(*self.shape, *values.shape[1:])
-        return np.broadcast_to(values, (*self.shape, *values.shape)) if self.shape else values[()]
-
-    def gather(self, cotangents: Array, own: int) -> Array:
-        """Cotangents of the caller's results as those of the model's; `own` axes are the result's."""
-        if not self.shape:
-            return cotangents
-        tail = cotangents.shape[cotangents.ndim - own :]
-        whole = (*self.shape, *tail)
-        rows = (cotangents if cotangents.shape == whole else np.broadcast_to(cotangents, whole)).reshape(-1, *tail)
-        return rows if self.batched else rows.sum(axis=0)
-
-    def gradients(self, found: Gradients) -> list[Array]:
-        """Of each argument, in its shape."""
-        out: list[Any] = [None] * len(self._arrays)
-        weight = column = 0
-        for a in self._traced.shared:
-            size = math.prod(self._arrays[a].shape[self._arrays[a].ndim - self._axes[a] :])
-            if self.pattern[a]:
-                g = found.inputs[:, column : column + size].reshape(*self.shape, size)
-                out[a] = self._summed(g, self._arrays[a], self._axes[a], size)
-                column += size
-            else:
-                out[a] = found.weights[weight : weight + size].reshape(self._arrays[a].shape)
-                weight += size
-        for a in self._traced.varied:
-            array = self._arrays[a]
-            size = int(np.prod(array.shape[array.ndim - self._axes[a] + 1 :], dtype=int))
-            g = found.inputs[:, column : column + size].reshape(*self.shape, size)
-            g = sum_to(g, (*array.shape[: array.ndim - self._axes[a] + 1], size)).reshape(array.shape)
-            out[a] = g if out[a] is None else out[a] + g
-            column += size
-        return [np.zeros(a.shape) if g is None else g for a, g in zip(self._arrays, out, strict=True)]
-
-    def _summed(self, g: Array, array: Array, axes: int, size: int) -> Array:
-        front = array.shape[: array.ndim - axes]
-        whole = (*front, *(() if self._batch is None else (1,)), size)
-        return sum_to(g, whole).reshape(array.shape)
 
 
 class _Traced(Exact):
@@ -155,7 +46,7 @@ class _Traced(Exact):
 
     def _arguments(self, arrays: Sequence[Array]) -> Any:
         arrays = [np.asarray(a, dtype=np.float64) for a in arrays]
-        given = _TracedArguments(arrays, self.axes, self._batch, self._one.structure.trace)
+        given = TracedArguments(arrays, self.axes, self._batch, self._one.structure.trace)
         if not given.lead:
             self._one.guard(arrays)
         return given
@@ -167,7 +58,7 @@ class _One:
     def __init__(self, owner: CompiledQNode, statics: Any, found: Trace, shapes: Sequence[tuple[int, ...]]) -> None:
         self._owner, self._statics, self._calls = owner, statics, 0
         self._functions: dict[int | None, _Traced] = {}
-        self.structure = _TracedStructure(found, shapes, owner.dtype, owner.backend)
+        self.structure = TracedStructure(found, shapes, owner.dtype, owner.backend)
         only_each = set(found.varied) - set(found.shared)
         self.free = tuple(a in only_each for a in range(len(shapes)))  # whose first axis may have any length
 
@@ -317,7 +208,7 @@ class CompiledQNode:
             raise NotTraceableError("its transforms make something else than one circuit of it")
         output = self._source._qfunc_output
         (ready, *others), _ = self._pipeline(tapes)
-        if others:
+        if others or ready.batch_size != tapes[0].batch_size:
             raise NotTraceableError("it is broadcast over matrices")
         reading = read_tape(ready, self.device.wires)
         measured = tuple(measurement_key(mp, reading.index) for mp in ready.measurements)

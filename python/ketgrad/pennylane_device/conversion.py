@@ -36,10 +36,13 @@ CACHED_BYTES = 1 << 16  # structures with more constants than this are built ane
 
 
 class Labels(dict[Hashable, int]):
-    """The index of each label, or PennyLane's error."""
+    """The index of each label, or PennyLane's error, which names all that a tape has and the device has not."""
+
+    tape: Any = None
 
     def __missing__(self, label: Hashable) -> int:
-        raise WireError(f"ketgrad.qubit: wire {label!r} not found on the device; it has {list(self)}")
+        missing = [w for w in self.tape.wires if w not in self] if self.tape is not None else [label]
+        raise WireError(f"ketgrad.qubit has wires {list(self)}; not found on the device: {missing}")
 
 
 class Constant:
@@ -194,6 +197,7 @@ def read_tape(tape: Any, wires: Sequence[Hashable] | None) -> Reading:
     """
     labels = standard_labels(tape) if wires is None else tuple(wires)
     index = Labels((label, k) for k, label in enumerate(labels))
+    index.tape = tape
     rows: list[Row] = []
     angles: list[Any] = []
     slots: list[int | None] = []

@@ -37,7 +37,7 @@ class Structure:
     def __init__(
         self, reading: Reading, measurements: Sequence[Any], shots: bool, dtype: str, backend: str | None
     ) -> None:
-        self.n_wires, self.index = len(reading.labels), reading.index
+        self.n_wires, self.index = len(reading.labels), dict(reading.index)  # without its tape
         self.dtype, self.backend = dtype, backend
         self._rows = reading.rows
         self._models: dict[Hashable, Model] = {}
