@@ -7,6 +7,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+BACKENDS ?= native numba
 , := ,
 DEMO := .venv
 TEST := .venv-test
@@ -17,7 +18,7 @@ PACKAGE := $(shell find python csrc \( -name '*.py' -o -name '*.pyi' -o -name 'p
 CPP := $(wildcard csrc/*.cpp csrc/*.hpp csrc/*.h csrc/*.inc)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-numba lint types format bench clean
+.PHONY: help demo test test-numba test-device test-all lint types format bench clean
 .DELETE_ON_ERROR:
 unexport PYTHONPATH PYTHONHOME # what is tested is the installed package, never a source tree
 
@@ -56,6 +57,19 @@ test: $(TEST)/.installed ## the whole test suite on the installed package, with 
 test-numba: $(NUMBA)/.installed ## the same suite on an install without the native core
 	KETGRAD_BACKEND=numba $(NUMBA)/bin/python -m pytest -n auto $(ARGS)
 
+test-device: $(TEST)/.installed ## PennyLane's own suite for devices: exact and with shots, both backends
+	set -e; for backend in $(BACKENDS); do for shots in None 20000; do \
+	  echo "== $$backend, shots: $$shots"; \
+	  KETGRAD_BACKEND=$$backend $(TEST)/bin/python -m pytest -q -n auto -c /dev/null -p no:cacheprovider --benchmark-disable \
+	    $$($(TEST)/bin/python -c "from pennylane.devices.tests import get_device_tests as d; print(d())") \
+	    --device=ketgrad.qubit --shots=$$shots; \
+	done; done
+
+test-all: ## everything: all draws of the suite, the suite without the native core, PennyLane's suite
+	$(MAKE) test
+	$(MAKE) test-numba
+	$(MAKE) test-device
+
 lint: $(TEST)/.lint ## ruff, and the format of Python and C++
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
@@ -80,7 +94,7 @@ $(DEMO)/.installed: pyproject.toml $(PACKAGE)
 	$(call install,$(DEMO),[sklearn$(,)plot$(,)pennylane],,)
 
 $(TEST)/.installed: pyproject.toml $(PACKAGE)
-	$(call install,$(TEST),,test,KETGRAD_REQUIRE_NATIVE=1)
+	$(call install,$(TEST),,test frameworks,KETGRAD_REQUIRE_NATIVE=1)
 
 $(NUMBA)/.installed: pyproject.toml $(PACKAGE)
 	$(call install,$(NUMBA),,test,KETGRAD_NO_NATIVE=1)

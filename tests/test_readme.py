@@ -50,6 +50,8 @@ def test_pennylane_example() -> None:
     # <Z_1> = cos(a) cos(b)
     a, b = 0.1, 0.2
     np.testing.assert_allclose(names["gradient"], [-np.sin(a) * np.cos(b), -np.cos(a) * np.sin(b)], atol=1e-10)
+    assert names["fast"].traced
+    np.testing.assert_allclose(names["fast"](np.array([a, b])), np.cos(a) * np.cos(b), atol=1e-12)
 
 
 def test_estimator_example() -> None:
