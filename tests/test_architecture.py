@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not SOURCE.is_dir(), reason="needs the source tr
 # Bottom first. A module imports from its own layer and those below it; a new module must say where it stands.
 LAYERS: list[tuple[str, ...]] = [
     ("_version", "errors"),
-    ("pauli", "shift_rules", "memory"),
+    ("pauli", "shift_rules", "memory", "finite"),
     ("factors", "gate_spec", "gates", "gate_reference", "expressions"),
     ("circuit", "program"),
     ("lowering", "backends"),

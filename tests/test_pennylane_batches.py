@@ -55,3 +55,54 @@ def test_several_cotangents_of_a_broadcast_tape_at_once(make: Any) -> None:
         assert got[0].shape == (2, 3) and got[1].shape == (2,)
         for k in range(2):
             assert_same(tuple(g[k] for g in got), tuple(wanted[k]), 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("batch", "in_axes", "jit"),
+    [(None, (0, None), True), (None, (None, 0), False), (2, (0, 0), True), (2, (0, None), False)],
+)
+def test_vmap_is_one_call_of_the_engine(
+    make: Any, batch: int | None, in_axes: Any, jit: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    node = qml.QNode(layered, make(3))
+    arrays = [
+        jax.numpy.array(np.stack([a, 0.3 * a, a + 0.2]) if axis == 0 else a)
+        for a, axis in zip(arguments(batch), in_axes, strict=True)
+    ]
+
+    def loss(x: Any, w: Any) -> Any:
+        return sum((k + 1) * (r**2).sum() for k, r in enumerate(node(x, w)))
+
+    gradient = jax.value_and_grad(loss, argnums=(0, 1))
+    mapped = jax.vmap(gradient, in_axes=in_axes)
+    calls: list[Any] = []
+    real = Model.forward
+    monkeypatch.setattr(Model, "forward", lambda self, *a, **k: calls.append(1) or real(self, *a, **k))
+    values, gradients = (jax.jit(mapped) if jit else mapped)(*arrays)
+    assert len(calls) <= 2  # values, and values again for their pullback
+    for k in range(3):
+        wanted, slopes = gradient(*(a[k] if axis == 0 else a for a, axis in zip(arrays, in_axes, strict=True)))
+        assert_same(np.asarray(values[k]), np.asarray(wanted), 1e-10)
+        for got, slope in zip(gradients, slopes, strict=True):
+            assert_same(np.asarray(got[k]), np.asarray(slope), 1e-10)
+
+
+def test_vmap_over_amplitudes(make: Any) -> None:
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+
+    def circuit(v: Any, t: Any) -> Any:
+        qml.StatePrep(v / jax.numpy.linalg.norm(v), wires=[0, 1])
+        qml.RX(t, 0)
+        qml.CNOT([0, 1])
+        return qml.expval(qml.Z(1)), qml.probs(wires=[0])
+
+    def gradient(device: Any) -> Any:
+        node = qml.QNode(circuit, device)
+        return jax.vmap(jax.grad(lambda v, t: sum((r**2).sum() for r in node(v, t)), argnums=(0, 1)), in_axes=(0, None))
+
+    v = jax.numpy.array(np.random.default_rng(4).normal(size=(5, 4)))
+    for got, wanted in zip(gradient(make(2))(v, 0.3), gradient(reference(2))(v, 0.3), strict=True):
+        assert_same(np.asarray(got), np.asarray(wanted), 1e-10)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ArgumentTypeError, ParameterError
+from .finite import require_finite
 from .memory import require_bytes
 
 Array = npt.NDArray[np.float64]
@@ -167,10 +168,7 @@ def real_array(value: Any, what: str) -> Array:
     if array.dtype != np.float64 or not array.flags.c_contiguous:  # there will be a copy
         require_bytes(8 * array.size, f"an array of {what} of shape {array.shape}")
     out = np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
-    # the sum is finite unless an entry is not (or the sum overflows, so look again): one pass, no temporary
-    if not math.isfinite(out.sum()) and not np.isfinite(out).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(out))[0])
-        raise ParameterError(f"{what} must be finite, got {out[where]} at position {where}")
+    require_finite(out, what)
     return out
 
 
@@ -226,6 +224,11 @@ class Stage:
         self.n_per_sample = n_inputs + len(mixed)
         self._slots = {e: n_weights + k for k, e in enumerate(shared)}
         self._slots |= {e: self.n_shared + n_inputs + k for k, e in enumerate(mixed)}
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether slots are the weights and the inputs, and nothing else."""
+        return not self._shared.size and not self._mixed.size
 
     def slot(self, expression: Expression) -> tuple[int, float, float]:
         """(slot, scale, offset) of an expression; per-sample slots follow the shared ones."""

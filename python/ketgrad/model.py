@@ -134,8 +134,9 @@ class Model(Measured):
         engines = self._ready()
         tape = None
         if shots is None:
-            slots = self._lowered.stage.evaluate(w, x)
-            terms, tape = engines.plan.forward(*slots, keep=_keep and how == "adjoint", initial=start)
+            stage = self._lowered.stage
+            slots = stage.evaluate(w, x)
+            terms, tape = engines.plan.forward(*slots, _keep and how == "adjoint", start, stage.is_direct)
             values = adjoint.values(self._lowered, terms)
         else:
             assert rng is not None

@@ -13,7 +13,6 @@ what is differentiated by the conjugate of the state, so that it changes by 2 Re
 from __future__ import annotations
 
 import itertools
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ArgumentError, ArgumentTypeError, ParameterError
+from ..finite import require_finite
 from ..memory import require_bytes, require_states
 from ..program import Opcode, Program
 
@@ -34,10 +34,7 @@ def _slots(value: npt.ArrayLike, shape: tuple[int, ...], what: str) -> Array:
     array = np.ascontiguousarray(value, dtype=np.float64)
     if array.shape != shape:
         raise ParameterError(f"{what} must have shape {shape}, got {array.shape}")
-    # the sum is finite unless an entry is not (or the sum overflows, so look again): one pass, no temporary
-    if not math.isfinite(array.sum()) and not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ParameterError(f"{what} must be finite, got {array[where]} at position {where}")
+    require_finite(array, what)
     return array
 
 
@@ -90,7 +87,12 @@ class Plan(ABC):
         self.dtype = dtype
 
     def forward(
-        self, shared: Array, per_sample: Array, keep: bool = False, initial: States | None = None
+        self,
+        shared: Array,
+        per_sample: Array,
+        keep: bool = False,
+        initial: States | None = None,
+        checked: bool = False,
     ) -> tuple[Array, Any]:
         """Expectation values of the terms.
 
@@ -99,6 +101,7 @@ class Plan(ABC):
             per_sample: (B, F).
             keep: also return what `pullback` can start from.
             initial: states to start from.
+            checked: the slots are contiguous, of the right shapes and finite; the caller has seen to it.
 
         Returns:
             (B, R) float64, and a tape or None. A tape holds memory until it is dropped.
@@ -107,7 +110,8 @@ class Plan(ABC):
             ParameterError: wrong shape or not finite.
             OutOfMemoryError: the state does not fit.
         """
-        shared, per_sample = self._check(shared, per_sample)
+        if not checked:
+            shared, per_sample = self._check(shared, per_sample)
         self._require(1)
         return self._forward(shared, per_sample, keep, self._initial(initial, len(per_sample)))
 
@@ -120,6 +124,7 @@ class Plan(ABC):
         each: bool = False,
         initial: States | None = None,
         bras: States | None = None,
+        checked: bool = False,
     ) -> tuple[Array, Array]:
         """Gradients of sum(cotangents * forward(...)) in one sweep, by the adjoint method.
 
@@ -129,11 +134,12 @@ class Plan(ABC):
             each: give the gradient of shared slots for every sample instead of its sum.
             initial: states to start from.
             bras: cotangents of the final states, added to those of the terms.
+            checked: as for `forward`, and the cotangents too.
 
         Returns:
             (K, S) or (K, B, S), and (K, B, F); float64.
         """
-        pulled = self._pull(shared, per_sample, cotangents, tape, each, initial, bras, False)
+        pulled = self._pull(shared, per_sample, cotangents, tape, each, initial, bras, False, checked)
         return pulled[0], pulled[1]
 
     def pullback_to_initial(
@@ -158,10 +164,13 @@ class Plan(ABC):
         initial: States | None,
         bras: States | None,
         to_initial: bool,
+        checked: bool = False,
     ) -> tuple[Array, Array, Any]:
-        shared, per_sample = self._check(shared, per_sample)
         batch = len(per_sample)
-        cotangents = _slots(cotangents, (len(cotangents), batch, len(self.program.terms)), "cotangents")
+        if not checked:
+            shared, per_sample = self._check(shared, per_sample)
+            batch = len(per_sample)
+            cotangents = _slots(cotangents, (len(cotangents), batch, len(self.program.terms)), "cotangents")
         if bras is not None:
             bras = self._rows(bras, (len(cotangents), batch), "bras")
         self._require(2 + (len(cotangents) * batch if to_initial else 0))

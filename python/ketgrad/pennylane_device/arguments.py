@@ -30,7 +30,45 @@ def axes_of(tensors: Sequence[Any], has_initial: bool) -> tuple[list[int], int |
     return axes, batches[0] if batches else None
 
 
-class Arguments:
+class Batch:
+    """The axes that results have before their own, and how they stand to the one batch of a model.
+
+    Attributes:
+        lead: axes that a framework added.
+        shape: those, and one of the tape's batch where it has one.
+        batched: whether the model gives a result for each sample.
+    """
+
+    lead: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+    batched = False
+
+    def _set_axes(self, arrays: Sequence[Array], axes: Sequence[int], batch: int | None) -> list[tuple[int, ...]]:
+        """Find lead and shape; gives each argument's axes in front."""
+        fronts = [a.shape[: a.ndim - n] for a, n in zip(arrays, axes, strict=True)]
+        self.lead = np.broadcast_shapes(*fronts) if any(fronts) else ()
+        self.shape = self.lead if batch is None else (*self.lead, batch)
+        return fronts
+
+    def spread(self, values: Array) -> Array:
+        """Results of the model, (count, ...) or (...), with the axes they have for the caller."""
+        if self.batched:
+            return values.reshape(*self.shape, *values.shape[1:])
+        if not self.shape:
+            return values[()]
+        return np.array(np.broadcast_to(values, (*self.shape, *values.shape)))  # the caller may write to it
+
+    def gather(self, cotangents: Array, own: int) -> Array:
+        """Cotangents of the caller's results as those of the model's; `own` axes are the result's."""
+        if not self.shape:
+            return cotangents
+        tail = cotangents.shape[cotangents.ndim - own :]
+        whole = (*self.shape, *tail)
+        rows = (cotangents if cotangents.shape == whole else np.broadcast_to(cotangents, whole)).reshape(-1, *tail)
+        return rows if self.batched else rows.sum(axis=0)
+
+
+class Arguments(Batch):
     """The arguments of one call.
 
     Args:
@@ -40,27 +78,19 @@ class Arguments:
         has_initial: whether the last one is an initial state.
 
     Attributes:
-        shape: of a result, before its own axes.
         pattern: for each angle, whether it varies.
         weights, inputs, initial: for the model.
-        batched: whether the model gives a result for each sample.
     """
 
     def __init__(self, arrays: Sequence[Array], axes: Sequence[int], batch: int | None, has_initial: bool) -> None:
         self._arrays, self._axes, self._batch = arrays, axes, batch
         self._plain = batch is None and not has_initial and all(a.ndim == 0 and a.dtype == np.float64 for a in arrays)
         if self._plain:  # nothing but numbers
-            self.lead: tuple[int, ...] = ()
-            self.shape: tuple[int, ...] = ()
-            self.count, self.batched = 1, False
             self.pattern = (False,) * len(arrays)
             self.weights, self.inputs, self.initial = np.array(arrays, dtype=np.float64), None, None
             return
         angles = arrays[:-1] if has_initial else arrays
-        fronts = [a.shape[: a.ndim - n] for a, n in zip(arrays, axes, strict=True)]
-        self.lead = np.broadcast_shapes(*fronts) if any(fronts) else ()
-        self.shape = self.lead if batch is None else (*self.lead, batch)
-        self.count = int(np.prod(self.shape, dtype=int))
+        self._set_axes(arrays, axes, batch)
         self.pattern = tuple([a.size > 1 for a in angles])
         plain = [_real(a).reshape(()) for a in angles if a.size <= 1]  # a batch of one is plain too
         self.weights = np.array(plain, dtype=np.float64)
@@ -84,21 +114,6 @@ class Arguments:
         if self._batch is not None and axes == 1:
             array = array[..., None, :]
         return np.broadcast_to(array, (*self.shape, size)).reshape(-1, size)
-
-    def spread(self, values: Array) -> Array:
-        """Results of the model, (count, ...) or (...), with the axes they have for the caller."""
-        if self.batched:
-            return values.reshape(*self.shape, *values.shape[1:])
-        return np.broadcast_to(values, (*self.shape, *values.shape)) if self.shape else values[()]
-
-    def gather(self, cotangents: Array, own: int) -> Array:
-        """Cotangents of the caller's results as those of the model's; `own` axes are the result's."""
-        if not self.shape:
-            return cotangents
-        tail = cotangents.shape[cotangents.ndim - own :]
-        whole = (*self.shape, *tail)
-        rows = (cotangents if cotangents.shape == whole else np.broadcast_to(cotangents, whole)).reshape(-1, *tail)
-        return rows if self.batched else rows.sum(axis=0)
 
     def gradients(self, found: Gradients) -> list[Array]:
         """Of each argument, in its shape."""

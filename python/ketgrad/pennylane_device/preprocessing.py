@@ -20,6 +20,7 @@ from pennylane.devices.preprocess import (
     validate_measurements,
 )
 from pennylane.exceptions import DeviceError
+from pennylane.math import Interface
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.transforms import broadcast_expand, defer_measurements
 from pennylane.transforms.core import CompilePipeline, transform
@@ -96,8 +97,8 @@ def _others(wires: Any, name: str, config: Any, debugging: bool) -> Any:
         validate_measurements, analytic_measurements=_accepts_exact, sample_measurements=_accepts_shots, name=name
     )
     out.add_transform(_split_into_branches, config.mcm_config)
-    if adjoint and not config.use_device_jacobian_product:
-        out.add_transform(broadcast_expand)  # Jacobians are wanted, and PennyLane has none of a broadcast tape
+    if adjoint and (not config.use_device_jacobian_product or config.interface == Interface.JAX_JIT):
+        out.add_transform(broadcast_expand)  # PennyLane has no Jacobians of broadcast tapes, and under jit no products
     else:
         out.add_transform(_expand_constant_batches)
     if adjoint:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..circuit import Circuit
 from ..model import Gradients
-from .arguments import sum_to
+from .arguments import Batch, sum_to
 from .conversion import append_row
 from .structure import Pattern, Structure
 from .tracing import Trace
@@ -56,16 +56,14 @@ class TracedStructure(Structure):
         return int(np.prod(self.shapes[argument], dtype=int))
 
 
-class TracedArguments:
+class TracedArguments(Batch):
     """Arguments of one call as a model's weights and inputs; see `arguments.Arguments`."""
 
     initial = None
 
     def __init__(self, arrays: Sequence[Array], axes: Sequence[int], batch: int | None, traced: Trace) -> None:
         self._arrays, self._axes, self._batch, self._traced = arrays, axes, batch, traced
-        fronts = [a.shape[: a.ndim - n] for a, n in zip(arrays, axes, strict=True)]
-        self.lead = np.broadcast_shapes(*fronts) if any(fronts) else ()
-        self.shape = self.lead if batch is None else (*self.lead, batch)
+        fronts = self._set_axes(arrays, axes, batch)
         self.pattern = tuple([bool(f) and math.prod(f) > 1 for f in fronts])
         plain = [arrays[a].reshape(-1) for a in traced.shared if not self.pattern[a]]
         self.weights = plain[0] if len(plain) == 1 else np.concatenate(plain) if plain else None
@@ -84,21 +82,6 @@ class TracedArguments:
             return array.reshape(len(array), -1)
         rows = array.reshape(*array.shape[: array.ndim - axes + 1], -1)
         return np.broadcast_to(rows, (*self.shape, rows.shape[-1])).reshape(-1, rows.shape[-1])
-
-    def spread(self, values: Array) -> Array:
-        """Results of the model with the axes they have for the caller."""
-        if self.batched:
-            return values if len(self.shape) == 1 else values.reshape(*self.shape, *values.shape[1:])
-        return np.broadcast_to(values, (*self.shape, *values.shape)) if self.shape else values[()]
-
-    def gather(self, cotangents: Array, own: int) -> Array:
-        """Cotangents of the caller's results as those of the model's; `own` axes are the result's."""
-        if not self.shape:
-            return cotangents
-        tail = cotangents.shape[cotangents.ndim - own :]
-        whole = (*self.shape, *tail)
-        rows = (cotangents if cotangents.shape == whole else np.broadcast_to(cotangents, whole)).reshape(-1, *tail)
-        return rows if self.batched else rows.sum(axis=0)
 
     def gradients(self, found: Gradients) -> list[Array]:
         """Of each argument, in its shape."""

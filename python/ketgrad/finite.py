@@ -1,0 +1,31 @@
+"""Whether arrays are finite, quickly, and where they are not.
+
+Owns: the one pass over an array that every call makes. May not know: what the numbers mean.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ParameterError
+
+FEW = 4096
+
+
+def require_finite(array: npt.NDArray[Any], what: str) -> None:
+    """Refuse NaN and infinity in a C-contiguous float64 array.
+
+    Raises:
+        ParameterError: names the first bad entry and its position.
+    """
+    flat = array.reshape(-1)
+    # a sum is finite unless an entry is not (or it overflows, so look again): one pass, no temporary; for few numbers
+    # a dot product takes a third of the time of any reduction in numpy
+    total = flat.dot(flat) if flat.size <= FEW else flat.sum()
+    if not math.isfinite(total) and not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ParameterError(f"{what} must be finite, got {array[where]} at position {where}")
