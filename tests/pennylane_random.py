@@ -29,7 +29,18 @@ LABELS: tuple[Callable[[Rng, int], list[Any]], ...] = (
 MATRICES = ("QubitUnitary", "DiagonalQubitUnitary")
 JACOBIAN_KINDS = ("expval", "expval", "expval", "var", "probs")
 SHIFT_KINDS = ("expval", "expval", "probs")
-KINDS = (*JACOBIAN_KINDS, *JACOBIAN_KINDS, "probs of", "probs of", "state", "density", "purity", "entropy", "mutual", "eigvals")
+KINDS = (
+    *JACOBIAN_KINDS,
+    *JACOBIAN_KINDS,
+    "probs of",
+    "probs of",
+    "state",
+    "density",
+    "purity",
+    "entropy",
+    "mutual",
+    "eigvals",
+)
 
 
 def pick(rng: Rng, options: Sequence[Any], weights: Sequence[float] | None = None) -> Any:
@@ -121,7 +132,12 @@ class Recipe:
         if collapses:  # deferred measurements take wires beyond the largest
             labels, wires = list(range(n)), None
         lead = () if batch is None else (batch,)
-        arguments = rng.uniform(-3, 3, 4), rng.uniform(-3, 3, (*lead, 3)), rng.normal(size=3), rng.normal(size=(*lead, 8))
+        arguments = (
+            rng.uniform(-3, 3, 4),
+            rng.uniform(-3, 3, (*lead, 3)),
+            rng.normal(size=3),
+            rng.normal(size=(*lead, 8)),
+        )
         trained = tuple(bool(v) for v in rng.random(4) < (0.9, 0.5, 0.5, 0.7))
         prepared = int(rng.integers(1 << 32)) if rng.random() < 0.2 else None
         values = {"labels": labels, "batch": batch, "wires": wires, "collapses": collapses, "arguments": arguments}
@@ -129,8 +145,8 @@ class Recipe:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
-    def function(self, w: Any, x: Any, c: Any, a: Any, dense: bool = False) -> Any:
-        """The quantum function; its arguments are those of `Scope`."""
+    def queue(self, w: Any, x: Any, c: Any, a: Any, dense: bool = False) -> Scope:
+        """Queue the gates; the arguments are those of `Scope`, which measurements are made from."""
         scope = Scope(self.labels, w, x, np.array([0.3, -1.2, 0.7]) if self.only else c, a, dense)
         if self.prepared is not None:
             prepare(np.random.default_rng(self.prepared), scope)
@@ -142,8 +158,14 @@ class Recipe:
                 collapse(rng, scope)
             else:
                 qml.apply(random_gate(rng, scope))
+        return scope
+
+    def function(self, w: Any, x: Any, c: Any, a: Any, dense: bool = False, matrices: bool = False) -> Any:
+        """The quantum function of `queue`'s arguments."""
+        scope = self.queue(w, x, c, a, dense)
         with qml.QueuingManager.stop_recording():  # or else the factors of observables would be queued
             out = [random_measurement(np.random.default_rng(seed), scope, self.only) for seed in self.measured]
+            out = [_of_matrix(mp) if matrices else mp for mp in out]
         for measurement in out:
             measurement.queue()
         return out[0] if len(out) == 1 else pick(np.random.default_rng(self.seed), (list, tuple))(out)
@@ -151,6 +173,10 @@ class Recipe:
     def dense(self, w: Any, x: Any, c: Any, a: Any) -> Any:
         """The same without sparse matrices, through which default.qubit does not differentiate."""
         return self.function(w, x, c, a, True)
+
+    def careful(self, w: Any, x: Any, c: Any, a: Any) -> Any:
+        """The same with moments of composed observables, which PennyLane may diagonalise wrongly, as of matrices."""
+        return self.function(w, x, c, a, True, True)
 
     def fresh(self) -> tuple[Any, ...]:
         """Other arguments of the same kind, where there is a batch with two more samples."""
@@ -213,7 +239,11 @@ def table_gate(rng: Rng, scope: Scope) -> Any:
     if name == "GlobalPhase":
         return cls(scope.angle(rng, batches=False))
     if name == "MultiControlledX":
-        return cls(wires, control_values=[bool(v) for v in rng.integers(0, 2, len(wires) - 1)]) if wires[1:] else qml.X(wires)
+        return (
+            cls(wires, control_values=[bool(v) for v in rng.integers(0, 2, len(wires) - 1)])
+            if wires[1:]
+            else qml.X(wires)
+        )
     if name == "U1":
         return cls(scope.angle(rng), wires[0])
     angles = [scope.angle(rng) for _ in spec.params]
@@ -300,7 +330,9 @@ def observable(rng: Rng, scope: Scope, depth: int = 0) -> Any:
     if kind == "identity":
         return 0.7 * qml.I(scope.wires(rng, 1)[0])
     if kind == "trained":
-        terms = [word(rng, scope) if rng.random() < 0.8 else _factor(rng, scope) for _ in range(int(rng.integers(1, 4)))]
+        terms = [
+            word(rng, scope) if rng.random() < 0.8 else _factor(rng, scope) for _ in range(int(rng.integers(1, 4)))
+        ]
         return pick(rng, (qml.Hamiltonian, qml.dot))([scope.c[i] for i in range(len(terms))], terms)
     if kind == "trained matrix":
         return qml.s_prod(scope.c[0], _factor(rng, scope))
@@ -343,6 +375,12 @@ def random_measurement(rng: Rng, scope: Scope, only: str = "") -> Any:
         matrix = qml.Hermitian(reference.random_hermitian(len(wires), rng), wires)
         return qml.expval(matrix if scope.dense else qml.SparseHamiltonian(matrix.sparse_matrix(), wires))
     return qml.expval(observable(rng, scope))
+
+
+def _of_matrix(mp: Any) -> Any:
+    if mp.obs is None or mp.obs.pauli_rep is not None or isinstance(mp, qml.measurements.ProbabilityMP):
+        return mp
+    return type(mp)(obs=qml.Hermitian(qml.matrix(mp.obs, wire_order=mp.obs.wires), mp.obs.wires))
 
 
 def _of_outcomes(rng: Rng, scope: Scope) -> Any:

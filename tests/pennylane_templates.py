@@ -111,12 +111,16 @@ def _swap_network(rng: Rng, s: Any) -> Any:
     wires = s.some(rng, 4, least=3)
     count = len(wires) * (len(wires) - 1) // 2
     weights = s.block(rng, (count,), batches=False)
-    return qml.TwoLocalSwapNetwork(wires, lambda index, wires, param, **_: qml.CRX(param, wires), weights, fermionic=False)
+    return qml.TwoLocalSwapNetwork(
+        wires, lambda index, wires, param, **_: qml.CRX(param, wires), weights, fermionic=False
+    )
 
 
 def _estimation(rng: Rng, s: Any) -> Any:
     target, *estimation = s.some(rng, 3, least=2)
-    return qml.QuantumPhaseEstimation(reference.random_unitary(1, rng), target_wires=[target], estimation_wires=estimation)
+    return qml.QuantumPhaseEstimation(
+        reference.random_unitary(1, rng), target_wires=[target], estimation_wires=estimation
+    )
 
 
 def _sequence(rng: Rng, s: Any) -> Any:

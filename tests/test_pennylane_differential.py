@@ -1,47 +1,35 @@
 """Random QNodes on ketgrad.qubit, and compiled, against default.qubit: results, their form, and gradients.
 
-KETGRAD_DRAWS sets how many are drawn (150 unless said; 10,000 for the figures of a release). A draw that the reference
-cannot judge is left out for one of the reasons in `excluded`, and few may be.
+KETGRAD_DRAWS sets how many are drawn (150 unless said; 10,000 for the figures of a release), KETGRAD_DRAWS_SEED which.
+A draw that the reference cannot judge is left out for one of the reasons in `pennylane_judge`, and few may be.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import itertools
 import os
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from scipy import stats
 
 qml = pytest.importorskip("pennylane")
-pnp = qml.numpy
 
 from pennylane_cases import IGNORED  # noqa: E402
-from pennylane_random import Recipe  # noqa: E402
+from pennylane_judge import EVALUATE, FRAMEWORKS, INTERFACES, METHODS, Judge, Run, fit  # noqa: E402
+from pennylane_random import Recipe, word  # noqa: E402
 
 import ketgrad as kg  # noqa: E402
 from ketgrad.pennylane_device import KetgradQubit  # noqa: E402
 
 DRAWS = int(os.environ.get("KETGRAD_DRAWS", "150"))
+FIRST_SEED = int(os.environ.get("KETGRAD_DRAWS_SEED", "0"))
 CHUNK = 75  # draws of one test
-START = int(os.environ.get("KETGRAD_DRAWS_SEED", "0"))
-FRAMEWORKS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
-INTERFACES = ["numpy", *["autograd"] * 3, *(["torch"] * 3 if "torch" in FRAMEWORKS else [])]
-INTERFACES += ["jax", "jax", "jax-jit"] if "jax" in FRAMEWORKS else []
-REFERENCES = {  # default.qubit in the same framework, or else another; in JAX it would compile each operation
-    "numpy": ("numpy", "autograd"),
-    "torch": ("torch", "autograd"),
-    **dict.fromkeys(("autograd", "jax", "jax-jit"), ("autograd", *FRAMEWORKS[:1])),
-}
-METHODS = ("best", "best", "adjoint", "backprop", "device", "parameter-shift")
 SEEDS = st.integers(0, 2**32 - 1)
-MOST_EXCLUDED = 0.05
 
 pytestmark = [
     *IGNORED,
@@ -50,17 +38,19 @@ pytestmark = [
 ]
 
 
-@dataclass(frozen=True)
-class Run:
-    """How a QNode is run: its interface, and its options on the device under test."""
+@pytest.fixture(autouse=True)
+def double_precision() -> Iterator[None]:
+    """JAX with float64, and without what it compiled for these tests."""
+    if "jax" not in FRAMEWORKS:
+        yield
+        return
+    import jax
 
-    interface: str
-    method: str | None
-    option: str | None = None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"diff_method": self.method, **({self.option: True} if self.option else {})}
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+    jax.clear_caches()
 
 
 @st.composite
@@ -72,234 +62,11 @@ def draws(draw: st.DrawFn) -> tuple[Run, Recipe]:
     return fit(Run(interface, method, option), draw(SEEDS), tuple(gates), tuple(measured))
 
 
-def fit(run: Run, seed: int, gates: tuple[int, ...], measured: tuple[int, ...]) -> tuple[Run, Recipe]:
-    """A draw without what PennyLane refuses on every device."""
-    if run.method == "parameter-shift" and Recipe(seed, gates, measured).batch is not None:
-        run = replace(run, method="best")
-    if run.method in (None, "parameter-shift") or run == Run("jax-jit", run.method, "grad_on_execution"):
-        run = replace(run, option=None)
-    forward = run.option == "grad_on_execution" or run.method == "device" and run.interface.startswith("jax")
-    only = "shifts" if run.method == "parameter-shift" else "jacobians" if forward else ""
-    return run, Recipe(seed, gates, measured, only)
+def repeat(check: Callable[[Run, Recipe], None], chunk: tuple[int, int]) -> None:
+    """Check as many draws as a chunk has; a failure tells the draw, which its `Run` and `Recipe` reproduce."""
 
-
-# a QNode's results and gradients in each framework
-
-
-def leaves(nested: Any) -> list[Any]:
-    """The tensors of a result."""
-    return [leaf for part in nested for leaf in leaves(part)] if isinstance(nested, (tuple, list)) else [nested]
-
-
-def is_complex(leaf: Any) -> bool:
-    return qml.math.get_dtype_name(leaf).startswith("complex")
-
-
-def cost(results: Any, seed: int) -> Any:
-    """A random real function of all results."""
-    rng, total = np.random.default_rng(seed), 0.0
-    for leaf in leaves(results):
-        weights = rng.normal(size=(2, 2, *np.shape(leaf)))
-        parts = (qml.math.real(leaf), qml.math.imag(leaf)) if is_complex(leaf) else (leaf,)
-        for part, pair in zip(parts, weights, strict=False):
-            first, second = (qml.math.convert_like(w, part) for w in pair)
-            total = total + qml.math.sum(first * part + second * part**2)
-    return total
-
-
-def with_numpy(function: Any, recipe: Recipe, arguments: Any) -> Any:
-    return function(*arguments), ()
-
-
-def with_autograd(function: Any, recipe: Recipe, arguments: Any) -> Any:
-    tensors = [pnp.array(v, requires_grad=t) for v, t in zip(arguments, recipe.trained, strict=True)]
-    where = [k for k, t in enumerate(recipe.trained) if t]
-    results: list[Any] = []
-
-    def scalar(*tensors: Any) -> Any:
-        results.append(function(*tensors))
-        return cost(results[0], recipe.seed)
-
-    gradients = qml.grad(scalar, argnums=where)(*tensors)
-    return values_of(results[0]), [np.asarray(g) for g in gradients]
-
-
-def values_of(nested: Any) -> Any:
-    """Without autograd's boxes."""
-    if isinstance(nested, (tuple, list)):
-        return type(nested)(map(values_of, nested))
-    return values_of(nested._value) if hasattr(nested, "_value") else nested
-
-
-def with_torch(function: Any, recipe: Recipe, arguments: Any) -> Any:
-    import torch
-
-    tensors = [torch.tensor(v, requires_grad=t) for v, t in zip(arguments, recipe.trained, strict=True)]
-    results = function(*tensors)
-    scalar, wanted = cost(results, recipe.seed), [t for t in tensors if t.requires_grad]
-    if not getattr(scalar, "requires_grad", False):
-        return results, [np.zeros(t.shape) for t in wanted]
-    found = torch.autograd.grad(scalar, wanted, allow_unused=True)
-    return results, [np.zeros(t.shape) if g is None else g.numpy() for g, t in zip(found, wanted, strict=True)]
-
-
-def with_jax(function: Any, recipe: Recipe, arguments: Any, jit: bool = False) -> Any:
-    import jax
-
-    def scalar(*tensors: Any) -> Any:
-        results = function(*tensors)
-        return cost(results, recipe.seed), results
-
-    where = tuple(k for k, t in enumerate(recipe.trained) if t)
-    both = jax.value_and_grad(scalar, where, has_aux=True)
-    (_, results), gradients = (jax.jit(both) if jit else both)(*map(jax.numpy.asarray, arguments))
-    return results, [np.asarray(g) for g in gradients]
-
-
-EVALUATE: dict[str, Callable[..., Any]] = {
-    "numpy": with_numpy,
-    "autograd": with_autograd,
-    "torch": with_torch,
-    "jax": with_jax,
-    "jax-jit": lambda *a: with_jax(*a, jit=True),
-}
-
-
-# comparison
-
-
-def form(nested: Any) -> Any:
-    """Nesting and shapes."""
-    return (type(nested), *map(form, nested)) if isinstance(nested, (tuple, list)) else tuple(np.shape(nested))
-
-
-def numbers(tensor: Any) -> Any:
-    return np.asarray(qml.math.to_numpy(tensor))
-
-
-def assert_agree(got: Any, wanted: Any, interface: str, atol: float) -> None:
-    """The same form, and the same numbers where the reference has any."""
-    assert form(got[0]) == form(wanted[0]), (form(got[0]), form(wanted[0]))
-    if interface in FRAMEWORKS and any(np.any(np.abs(g) > 1e-6) for g in wanted[1]):
-        assert any(type(leaf).__module__.startswith(interface) for leaf in leaves(got[0]))
-    pairs = [*zip(leaves(got[0]), leaves(wanted[0]), strict=True), *zip(got[1], wanted[1], strict=True)]
-    for k, (a, b) in enumerate(pairs):
-        a, b = numbers(a), numbers(b)
-        assert a.shape == b.shape
-        error = np.max(np.abs(a - b), initial=0.0)
-        assert error <= atol * max(1.0, np.max(np.abs(b), initial=0.0)), (k, error, a, b)  # and no NaN
-
-
-def by_differences(recipe: Recipe, step: float = 1e-5) -> Any:
-    """default.qubit's results, and gradients by central differences."""
-    node = qml.QNode(recipe.dense, qml.device("default.qubit", wires=recipe.wires), diff_method=None)
-    gradients = []
-    for k in (k for k, trained in enumerate(recipe.trained) if trained):
-        gradient = np.zeros(recipe.arguments[k].shape)
-        for index in np.ndindex(gradient.shape):
-            ends = []
-            for sign in (1, -1):
-                moved = [v.copy() for v in recipe.arguments]
-                moved[k][index] += sign * step
-                ends.append(float(np.real(cost(node(*moved), recipe.seed))))
-            gradient[index] = (ends[0] - ends[1]) / (2 * step)
-        gradients.append(gradient)
-    return node(*recipe.arguments), gradients
-
-
-def is_diagonalised(mp: Any) -> bool:
-    """Whether PennyLane's diagonalising gates are right: they need not be where eigenvalues are degenerate."""
-    if mp.obs is None or not mp.obs.has_diagonalizing_gates or not mp.obs.diagonalizing_gates():
-        return True
-    wires = mp.obs.wires
-    gates = qml.matrix(qml.tape.QuantumScript(mp.obs.diagonalizing_gates()), wire_order=wires)
-    diagonal = gates @ qml.matrix(mp.obs, wire_order=wires) @ gates.conj().T
-    return np.allclose(diagonal, np.diag(mp.obs.eigvals()), atol=1e-9)
-
-
-class Judge:
-    """Compares draws, and counts."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-
-    def exclude(self, why: str) -> None:
-        self.counts[f"excluded: {why}"] += 1
-
-    def compare(self, run: Run, recipe: Recipe, device: Any, atol: float) -> None:
-        """One draw on the device against backpropagation through default.qubit."""
-        self.counts["draws"] += 1
-        try:
-            got = evaluate(run, recipe, device)
-        except Exception as error:
-            if self._refuses(replace(run, method="best" if run.method == "device" else run.method), recipe):
-                return self.exclude(f"both refuse ({short(error)})")
-            raise
-        failed = None
-        for interface in REFERENCES[run.interface]:
-            try:
-                wanted = evaluate(Run(interface, "backprop"), recipe, None)
-            except Exception:
-                continue  # it has gates and observables that it cannot run in this framework
-            try:
-                assert_agree(got, wanted, run.interface.removesuffix("-jit"), atol)
-            except AssertionError as error:
-                failed = error
-            else:
-                self.counts["default.qubit contradicts itself"] += failed is not None
-                return None
-        if failed is None:
-            return self.exclude("default.qubit refuses")
-        if why := self._fault_of_reference(run, recipe, got, atol):
-            return self.exclude(why)
-        raise failed
-
-    def _refuses(self, run: Run, recipe: Recipe) -> bool:
-        """Whether default.qubit refuses the same options."""
-        try:
-            evaluate(run, recipe, None)
-        except Exception:
-            return True
-        return False
-
-    def _fault_of_reference(self, run: Run, recipe: Recipe, got: Any, atol: float) -> str:
-        """Why default.qubit is wrong where it disagrees, or nothing."""
-        if not all(map(is_diagonalised, qml.tape.make_qscript(recipe.function)(*recipe.arguments).measurements)):
-            return "PennyLane diagonalises an observable wrongly"
-        if run.method == "parameter-shift":
-            try:
-                assert_agree(got, evaluate(run, recipe, None), "", atol)
-            except AssertionError:
-                return ""
-            return "PennyLane's parameter-shift rule is wrong or inexact"
-        try:
-            assert_agree(got, by_differences(recipe), "", max(atol, 1e-5))
-        except AssertionError:
-            return ""
-        return "backpropagation through default.qubit is wrong, as its own values show"
-
-    def report(self) -> None:
-        print(dict(self.counts))
-        excluded = sum(v for k, v in self.counts.items() if k.startswith("excluded"))
-        assert excluded <= max(2, MOST_EXCLUDED * self.counts["draws"])
-
-
-def short(error: Exception) -> str:
-    return f"{type(error).__name__}: {re.sub('<.*?>', '<>', str(error))[:100]}"
-
-
-def evaluate(run: Run, recipe: Recipe, device: Any) -> Any:
-    """A QNode's results and gradients; the device None stands for default.qubit."""
-    device = device or qml.device("default.qubit", wires=recipe.wires)
-    function = recipe.dense if run.method == "backprop" and device.name == "default.qubit" else recipe.function
-    return EVALUATE[run.interface](qml.QNode(function, device, **run.options), recipe, recipe.arguments)
-
-
-def repeat(check: Callable[[Run, Recipe], None], seed: int, count: int) -> None:
-    """Check so many draws; a failure tells the draw."""
-
-    @hypothesis.seed(START + seed)
-    @hypothesis.settings(max_examples=count, suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.seed(FIRST_SEED + chunk[0])
+    @hypothesis.settings(max_examples=chunk[1], suppress_health_check=list(hypothesis.HealthCheck))
     @hypothesis.given(draws())
     def one(drawn: tuple[Run, Recipe]) -> None:
         try:
@@ -314,3 +81,156 @@ def repeat(check: Callable[[Run, Recipe], None], seed: int, count: int) -> None:
 def chunks(count: int) -> list[tuple[int, int]]:
     """(seed, draws) of each test."""
     return [(k, min(CHUNK, count - k)) for k in range(0, count, CHUNK)]
+
+
+def share(chunk: tuple[int, int], backend: str) -> tuple[int, int]:
+    """Fewer draws on any but the native backend: what differs is far below."""
+    return chunk[0], chunk[1] if backend == "native" else max(1, chunk[1] // 3)
+
+
+@pytest.mark.parametrize("chunk", chunks(DRAWS))
+def test_qnodes_agree_with_default_qubit(chunk: tuple[int, int], backend: str) -> None:
+    judge = Judge()
+
+    def check(run: Run, recipe: Recipe) -> None:
+        judge.compare(run, recipe, KetgradQubit(recipe.wires, backend=backend), 1e-9)
+
+    repeat(check, share(chunk, backend))
+    judge.report()
+
+
+@pytest.mark.parametrize("chunk", chunks(max(1, DRAWS // 4)))
+def test_qnodes_in_single_precision(chunk: tuple[int, int], backend: str) -> None:
+    judge = Judge()
+
+    def check(run: Run, recipe: Recipe) -> None:
+        judge.compare(run, recipe, KetgradQubit(recipe.wires, c_dtype="complex64", backend=backend), 1e-4)
+
+    repeat(check, share(chunk, backend))
+    judge.report()
+
+
+def fails(function: Callable[..., Any], *arguments: Any) -> bool:
+    try:
+        function(*arguments)
+    except Exception:
+        return True
+    return False
+
+
+@pytest.mark.filterwarnings("ignore:kg.compile:UserWarning")
+@pytest.mark.parametrize("chunk", chunks(max(1, DRAWS // 3)))
+def test_compiled_qnodes(chunk: tuple[int, int], backend: str) -> None:
+    judge = Judge()
+
+    def check(run: Run, recipe: Recipe) -> None:
+        judge.counts["draws"] += 1
+        node = qml.QNode(recipe.function, KetgradQubit(recipe.wires, backend=backend))
+        compiled = kg.compile(node, *recipe.arguments, backend=backend)
+        judge.counts["traced"] += compiled.traced
+        for arguments in (recipe.arguments, recipe.fresh()):
+            try:
+                got = EVALUATE[run.interface](compiled, recipe, arguments)
+            except Exception:
+                if not fails(EVALUATE[run.interface], node, recipe, arguments):
+                    raise
+                judge.counts["excluded: the QNode refuses too"] += 1
+            else:
+                judge.against_reference(Run(run.interface), recipe, arguments, got, 1e-9)
+
+    repeat(check, share(chunk, backend))
+    judge.report()
+    assert chunk[1] < 20 or judge.counts["traced"] > 0.4 * judge.counts["draws"]
+
+
+# with shots: a p-value for each draw, all of which together must be uniform
+
+
+def unbatched(count: int, first: int) -> list[Recipe]:
+    """Circuits of known seeds without batches and mid-circuit measurements."""
+    out: list[Recipe] = []
+    for seed in itertools.count(1000 * FIRST_SEED + first):
+        if len(out) == count:
+            return out
+        rng = np.random.default_rng(seed)
+        recipe = Recipe(int(rng.integers(1 << 32)), tuple(int(v) for v in rng.integers(0, 1 << 32, 6)), (), "shifts")
+        if recipe.batch is None and not recipe.collapses:
+            out.append(recipe)
+    return out
+
+
+def chi_square(counts: Any, expected: Any) -> float | None:
+    """The p-value of counts; outcomes that are too rare for the statistic are taken together."""
+    order = np.argsort(expected)
+    rare = order[: int(np.searchsorted(np.cumsum(np.sort(expected)), 10.0, side="right"))]
+    assert not np.any(counts[expected < 1e-9])
+    kept = np.setdiff1d(order, rare)
+    observed = np.append(counts[kept], counts[rare].sum())
+    wanted = np.append(expected[kept], expected[rare].sum())
+    observed, wanted = observed[wanted > 1e-9], wanted[wanted > 1e-9]
+    if len(wanted) < 2 or wanted.min() < 5:
+        return None
+    return float(stats.chi2.sf(((observed - wanted) ** 2 / wanted).sum(), len(wanted) - 1))
+
+
+def t_test(samples: Any, exact: float) -> float | None:
+    """The p-value of independent estimates of a number; None where they hardly spread, so that no test is fair."""
+    spread = np.std(samples, ddof=1) / np.sqrt(len(samples))
+    if spread < 0.003:
+        assert abs(np.mean(samples) - exact) < 0.05
+        return None
+    return float(2 * stats.t.sf(abs(np.mean(samples) - exact) / spread, len(samples) - 1))
+
+
+def assert_uniform(found: list[float | None]) -> None:
+    values = [p for p in found if p is not None]
+    assert len(values) >= len(found) // 4
+    assert stats.kstest(values, "uniform").pvalue > 1e-6
+    assert stats.combine_pvalues(values).pvalue > 1e-6
+
+
+def test_shots_follow_the_exact_distribution(backend: str) -> None:
+    found: list[float | None] = []
+    shots, parts = 4000, 40
+    for k, recipe in enumerate(unbatched(max(8, DRAWS // 4), 1)):
+
+        def circuit(recipe: Recipe = recipe) -> Any:
+            scope, rng = recipe.queue(*recipe.arguments), np.random.default_rng(recipe.seed)
+            wires = scope.some(rng, 3)
+            with qml.QueuingManager.stop_recording():
+                words = [word(rng, scope) for _ in range(3)]
+                total = qml.dot([0.5, -1.0, 2.0], words)
+            return qml.probs(wires=wires), qml.probs(op=words[0]), qml.expval(total), qml.expval(words[1])
+
+        def counted(recipe: Recipe = recipe) -> Any:
+            scope, rng = recipe.queue(*recipe.arguments), np.random.default_rng(recipe.seed)
+            return qml.counts(wires=scope.some(rng, 3), all_outcomes=True)
+
+        exact = qml.QNode(circuit, qml.device("default.qubit", wires=recipe.wires))()
+        device = KetgradQubit(recipe.wires, seed=k, backend=backend)
+        drawn = qml.set_shots(qml.QNode(circuit, device), [(shots // parts, parts)])()
+        for m in (0, 1):
+            found.append(chi_square(sum(d[m] for d in drawn) * (shots // parts), exact[m] * shots))
+        for m in (2, 3):
+            found.append(t_test([float(d[m]) for d in drawn], float(exact[m])))
+        counts = qml.set_shots(qml.QNode(counted, device), shots)()
+        found.append(chi_square(np.array([counts[key] for key in sorted(counts)]), exact[0] * shots))
+    assert_uniform(found)
+
+
+def test_gradients_with_shots_are_unbiased(backend: str) -> None:
+    found: list[float | None] = []
+    for k, recipe in enumerate(unbatched(max(6, DRAWS // 12), 5001)):
+
+        def circuit(w: Any, recipe: Recipe = recipe) -> Any:
+            scope, rng = recipe.queue(w, *recipe.arguments[1:]), np.random.default_rng(recipe.seed)
+            with qml.QueuingManager.stop_recording():
+                total = qml.dot([0.5, -1.0, 2.0], [word(rng, scope) for _ in range(3)])
+            return qml.expval(total)
+
+        w = qml.numpy.array(recipe.arguments[0], requires_grad=True)
+        exact = qml.grad(qml.QNode(circuit, qml.device("default.qubit", wires=recipe.wires)))(w)
+        node = qml.set_shots(qml.QNode(circuit, KetgradQubit(recipe.wires, seed=k, backend=backend)), 60)
+        drawn = np.array([qml.grad(node)(w) for _ in range(24)])
+        found += [t_test(drawn[:, i], exact[i]) for i in range(len(w))]
+    assert_uniform(found)

@@ -200,7 +200,7 @@ class Estimator:
         self.backend = backend
         readout, n = lowered.readout, lowered.program.n_bits
         self.constant = readout.constant
-        self._settings: list[tuple[_Setting, Array | None]] = []  # with the values of all outcomes where they are few
+        self.settings: list[tuple[_Setting, Array | None]] = []  # with the values of all outcomes where they are few
         for basis, members in qubit_wise_groups(readout.keys):
             letters = {wire_bit(w, n): c for w, c in basis.items()}
             bits = tuple(sorted(letters, reverse=True))
@@ -217,7 +217,7 @@ class Estimator:
             plan = backend.prepare(measured_in_basis(lowered.program, letters), dtype)
             setting = _Setting(plan, bits, tuple(outputs))
             few = len(bits) <= TABLE_BITS
-            self._settings.append(
+            self.settings.append(
                 (setting, setting.values(np.arange(1 << len(bits), dtype=np.uint64)) if few else None)
             )
 
@@ -232,7 +232,7 @@ class Estimator:
         """Estimates (B, M) and the unbiased variances of these estimates (B, M)."""
         shape = (len(per_sample), len(self.constant))
         mean, variance = np.tile(self.constant, (shape[0], 1)), np.zeros(shape)
-        for setting, table in self._settings:
+        for setting, table in self.settings:
             source = Source(setting.plan, shared, per_sample, initial)
             for rows, states, uniforms in source.draws(shots, rng, COUNT_BYTES):
                 tallies = self.backend.counts(states, uniforms, setting.bits)
