@@ -217,9 +217,7 @@ class Estimator:
             plan = backend.prepare(measured_in_basis(lowered.program, letters), dtype)
             setting = _Setting(plan, bits, tuple(outputs))
             few = len(bits) <= TABLE_BITS
-            self.settings.append(
-                (setting, setting.values(np.arange(1 << len(bits), dtype=np.uint64)) if few else None)
-            )
+            self.settings.append((setting, setting.values(np.arange(1 << len(bits), dtype=np.uint64)) if few else None))
 
     def estimate(
         self,

@@ -32,7 +32,7 @@ class Differentiable(Protocol):
         ...
 
     def forward(self, arrays: Arrays, differentiate: bool) -> tuple[Arrays, Any]:
-        """Results, and where wanted the pullback from their cotangents to those of the arguments.
+        """Results, or the rows of one array, and where wanted the pullback from their cotangents to the arguments'.
 
         Every argument may have further axes in front of its own, in common or of length 1 (JAX's vmap); results then
         have them all, and gradients those of their argument.

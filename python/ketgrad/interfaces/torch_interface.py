@@ -34,7 +34,8 @@ def _home(tensors: Sequence[Any]) -> torch.device | None:
 
 
 def _tensors(arrays: Arrays, home: torch.device | None) -> tuple[torch.Tensor, ...]:
-    out = tuple(map(_tensor, arrays))
+    """Arrays, or the contiguous rows of one."""
+    out = tuple(map(torch.from_numpy if isinstance(arrays, np.ndarray) else _tensor, arrays))
     return out if home is None else tuple(t.to(home) for t in out)
 
 
@@ -74,16 +75,17 @@ def _saved(ctx: Any) -> list[Any]:
 class _Apply(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, function: Differentiable, *tensors: Any) -> tuple[torch.Tensor, ...]:
-        results, ctx.pullback = function.forward([array(t) for t in tensors], True)
-        ctx.function, ctx.places = function, _save(ctx, tensors)
         ctx.numbers = all(map(_is_number, tensors))
-        return _tensors(results, _home(tensors))
+        arrays: list[Any] = [np.float64(t.item()) for t in tensors] if ctx.numbers else [array(t) for t in tensors]
+        results, ctx.pullback = function.forward(arrays, True)
+        ctx.function, ctx.places = function, _save(ctx, tensors)
+        return _tensors(results, None if ctx.numbers else _home(tensors))
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[Any, ...]:
         if ctx.numbers and not torch.is_grad_enabled():  # what QNodes mostly have, and quicker than one by one
             gradients = ctx.pullback([array(c) for c in cotangents])
-            return (None, *torch.from_numpy(np.array(gradients)).unbind())
+            return (None, *torch.from_numpy(np.asarray(gradients)).unbind())
         tensors = _saved(ctx)
         if torch.is_grad_enabled():  # create_graph=True
             return (None, *_Pull.apply(ctx.function, ctx.pullback, len(cotangents), *cotangents, *tensors))

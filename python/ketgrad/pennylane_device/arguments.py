@@ -115,10 +115,10 @@ class Arguments(Batch):
             array = array[..., None, :]
         return np.broadcast_to(array, (*self.shape, size)).reshape(-1, size)
 
-    def gradients(self, found: Gradients) -> list[Array]:
+    def gradients(self, found: Gradients) -> Any:
         """Of each argument, in its shape."""
         if self._plain:
-            return list(found.weights)
+            return found.weights
         plain, varied = iter(found.weights), iter(np.moveaxis(found.inputs, -1, 0) if self.inputs is not None else ())
         out = []
         for array, axes, varies in zip(self._arrays, self._axes, self.pattern, strict=False):

@@ -84,11 +84,14 @@ class Exact:
         model = self.structure.values(given.pattern)
         values, pull = model.forward(given.weights, given.inputs, method=self.method, _keep=differentiate)
 
-        def pullback(cotangents: Sequence[Array]) -> list[Array]:
+        def pullback(cotangents: Sequence[Array]) -> Any:
             rows = cotangents if not given.shape else [given.gather(c, 0) for c in cotangents]
-            return list(given.gradients(pull(np.stack(rows, axis=-1))))
+            return given.gradients(pull(np.array(rows).T))
 
-        outputs = list(values) if not given.shape else [given.spread(v) for v in np.moveaxis(values, -1, 0)]
+        outputs: Any = list(values)
+        if given.shape:
+            rows = np.ascontiguousarray(values.T)
+            outputs = rows if len(given.shape) == 1 and given.batched else [given.spread(v) for v in rows]
         return outputs, pullback if differentiate else None
 
     def second(

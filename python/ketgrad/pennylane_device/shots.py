@@ -70,7 +70,7 @@ class Sampled:
             to_values = np.zeros(values.shape)
             for w, c in zip(where, cotangents, strict=True):
                 to_values[..., w] += given.gather(c, 0)
-            return given.gradients(pull(to_values))
+            return list(given.gradients(pull(to_values)))
 
         return [given.spread(values[..., w]) for w in where], pullback if differentiate else None
 
