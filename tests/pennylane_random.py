@@ -165,7 +165,7 @@ class Recipe:
         scope = self.queue(w, x, c, a, dense)
         with qml.QueuingManager.stop_recording():  # or else the factors of observables would be queued
             out = [random_measurement(np.random.default_rng(seed), scope, self.only) for seed in self.measured]
-            out = [_of_matrix(mp) if matrices else mp for mp in out]
+            out = [of_matrix(mp) if matrices else mp for mp in out]
         for measurement in out:
             measurement.queue()
         return out[0] if len(out) == 1 else pick(np.random.default_rng(self.seed), (list, tuple))(out)
@@ -175,7 +175,8 @@ class Recipe:
         return self.function(w, x, c, a, True)
 
     def careful(self, w: Any, x: Any, c: Any, a: Any) -> Any:
-        """The same with moments of composed observables, which PennyLane may diagonalise wrongly, as of matrices."""
+        """The same with moments as of matrices: PennyLane may diagonalise composed observables wrongly, and caches
+        products of Pauli sums so that they depend on what ran before."""
         return self.function(w, x, c, a, True, True)
 
     def fresh(self) -> tuple[Any, ...]:
@@ -333,7 +334,7 @@ def observable(rng: Rng, scope: Scope, depth: int = 0) -> Any:
         terms = [
             word(rng, scope) if rng.random() < 0.8 else _factor(rng, scope) for _ in range(int(rng.integers(1, 4)))
         ]
-        return pick(rng, (qml.Hamiltonian, qml.dot))([scope.c[i] for i in range(len(terms))], terms)
+        return pick(rng, (qml.Hamiltonian, qml.dot))(scope.c[: len(terms)], terms)
     if kind == "trained matrix":
         return qml.s_prod(scope.c[0], _factor(rng, scope))
     first, second = observable(rng, scope, depth + 1), observable(rng, scope, depth + 1)
@@ -358,7 +359,7 @@ def random_measurement(rng: Rng, scope: Scope, only: str = "") -> Any:
         wires = scope.some(rng, 4, least=2)
         cut = int(rng.integers(1, len(wires)))
         return qml.mutual_info(wires[:cut], wires[cut:])
-    if kind == "state":
+    if kind == "state" and not scope.outcomes:  # which stand for wires of their own
         return qml.state()
     if kind == "probs":
         return qml.probs(wires=scope.some(rng, 5) if scope.outcomes or rng.random() < 0.5 else None)
@@ -377,8 +378,9 @@ def random_measurement(rng: Rng, scope: Scope, only: str = "") -> Any:
     return qml.expval(observable(rng, scope))
 
 
-def _of_matrix(mp: Any) -> Any:
-    if mp.obs is None or mp.obs.pauli_rep is not None or isinstance(mp, qml.measurements.ProbabilityMP):
+def of_matrix(mp: Any) -> Any:
+    """A moment of a single Pauli word as it is, one of anything else as that of a matrix."""
+    if mp.obs is None or isinstance(mp, qml.measurements.ProbabilityMP) or len(mp.obs.pauli_rep or ()) == 1:
         return mp
     return type(mp)(obs=qml.Hermitian(qml.matrix(mp.obs, wire_order=mp.obs.wires), mp.obs.wires))
 

@@ -32,7 +32,14 @@ def _apply(function: Differentiable, *arrays: Any) -> tuple[Any, ...]:
     return jax.pure_callback(partial(_values, function), shapes, *arrays, vmap_method="expand_dims")  # type: ignore[no-any-return]
 
 
+def _are_known(*arrays: Any) -> bool:
+    """Whether no transformation of JAX follows them; then no callback is needed, which JAX would compile each time."""
+    return not any(isinstance(a, jax.core.Tracer) for a in arrays)
+
+
 def _forward(function: Differentiable, *arrays: Any) -> tuple[Any, Any]:
+    if _are_known(*arrays):
+        return tuple(map(jnp.asarray, _values(function, *arrays))), arrays
     return _apply(function, *arrays), arrays
 
 
@@ -99,6 +106,8 @@ def _pull_backward(function: Differentiable, saved: Any, along: Any) -> tuple[An
 
 
 def _backward(function: Differentiable, arrays: Any, cotangents: Any) -> tuple[Any, ...]:
+    if _are_known(*arrays, *cotangents):
+        return tuple(map(jnp.asarray, _gradients(function, arrays, cotangents)))
     return _pull(function, arrays, cotangents)  # type: ignore[no-any-return]
 
 
@@ -108,6 +117,6 @@ _pull.defvjp(_pull_forward, _pull_backward)
 
 def call(function: Differentiable, arrays: Sequence[Any]) -> Sequence[Any]:
     """The function's results as JAX arrays."""
-    if any(isinstance(a, jax.core.Tracer) for a in arrays):
-        return _apply(function, *(jnp.asarray(a) for a in arrays))  # type: ignore[no-any-return]
-    return [jnp.asarray(r) for r in _values(function, *arrays)]
+    if _are_known(*arrays):
+        return [jnp.asarray(r) for r in _values(function, *arrays)]
+    return _apply(function, *(jnp.asarray(a) for a in arrays))  # type: ignore[no-any-return]

@@ -14,6 +14,8 @@ from typing import Any
 
 import pennylane as qml
 from pennylane import measurements as mps
+from pennylane.operation import Operator
+from pennylane.ops.op_math import Prod, SProd
 
 from ..pauli import PauliSum
 from ..simulator import qubit_wise_groups
@@ -21,6 +23,18 @@ from .conversion import Index
 from .measurements import SHADOWS, Step, has_pauli_form, pauli_form
 
 Word = tuple[tuple[int, str], ...]
+
+
+def is_factored(op: Operator) -> bool:
+    """Whether an observable is a product of Paulis on wires of their own, perhaps scaled.
+
+    Only then are its eigenvalues those of the letters in their order; sums that amount to one word have another.
+    """
+    if isinstance(op, SProd):
+        return is_factored(op.base)
+    if isinstance(op, Prod):
+        return len(op.wires) == sum(len(o.wires) for o in op.operands) and all(map(is_factored, op.operands))
+    return isinstance(op, (qml.X, qml.Y, qml.Z, qml.I))
 
 
 class SampledPlan:
@@ -62,12 +76,9 @@ class SampledPlan:
         if mp.obs is None:
             wires = tuple(self._index[w] for w in mp.wires) or tuple(range(len(self._index)))
             return tuple((w, "Z") for w in wires)
-        if mp.obs.pauli_rep is None or not qml.pauli.is_pauli_word(mp.obs):
+        if not is_factored(mp.obs) or not any(mp.obs.pauli_rep):
             return None
-        words = list(mp.obs.pauli_rep)
-        if len(words) != 1 or not words[0]:
-            return None
-        return tuple(sorted((self._index[w], letter) for w, letter in words[0].items()))
+        return tuple(sorted((self._index[w], letter) for word in mp.obs.pauli_rep for w, letter in word.items()))
 
     def _basis(self, rotation: Any) -> int:
         if rotation is None and None in self.bases:
