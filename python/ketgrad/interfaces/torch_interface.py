@@ -39,10 +39,13 @@ def _tensors(arrays: Arrays, home: torch.device | None) -> tuple[torch.Tensor, .
     return out if home is None else tuple(t.to(home) for t in out)
 
 
-def _tensor(array: Any) -> torch.Tensor:
-    if type(array) is np.float64:
+def _tensor(value: Any) -> torch.Tensor:
+    array = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value)
+    if array.ndim:
+        return torch.from_numpy(np.ascontiguousarray(array))
+    if array.dtype == np.float64:
         return torch.scalar_tensor(array.item(), dtype=torch.float64)  # much quicker than `tensor`
-    return torch.from_numpy(np.ascontiguousarray(array)) if np.ndim(array) else torch.tensor(array)
+    return torch.tensor(array)
 
 
 def _like(gradients: Arrays, tensors: Sequence[Any]) -> tuple[Any, ...]:

@@ -104,7 +104,8 @@ class Arguments(Batch):
         return array if self._batch is None or axes else array[..., None]
 
     def _column(self, array: Array, axes: int) -> Array:
-        return np.broadcast_to(self._whole(_real(array), axes), self.shape).reshape(-1)
+        whole = self._whole(_real(array), axes)
+        return (whole if whole.shape == self.shape else np.broadcast_to(whole, self.shape)).reshape(-1)
 
     def _states(self) -> Array:
         array, axes = self._arrays[-1], self._axes[-1]
