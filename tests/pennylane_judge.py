@@ -52,7 +52,7 @@ def fit(run: Run, seed: int, gates: tuple[int, ...], measured: tuple[int, ...]) 
         run = replace(run, method="best") if unfit else run
     if run.method in (None, "parameter-shift") or run == Run("jax-jit", run.method, "grad_on_execution"):
         run = replace(run, option=None)
-    forward = run.option == "grad_on_execution" or run.method == "device" and run.interface.startswith("jax")
+    forward = run.method == "device" and run.interface.startswith("jax")  # the device's Jacobians, for jax.jvp
     only = "shifts" if run.method == "parameter-shift" else "jacobians" if forward else ""
     return run, Recipe(seed, gates, measured, only)
 

@@ -113,6 +113,25 @@ def test_qnodes_in_single_precision(chunk: tuple[int, int], backend: str) -> Non
     judge.report()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_shifts_of_variances(seed: int, backend: str) -> None:
+    """PennyLane's own rule is wrong for sums, so the device has one."""
+    recipe = next(r for r in unbatched(99, 100 * seed) if r.trained[0])
+
+    def circuit(w: Any) -> Any:
+        scope, rng = recipe.queue(w, *recipe.arguments[1:]), np.random.default_rng(seed)
+        for k, wire in enumerate(scope.labels):
+            qml.RX(w[k % 4], wire)
+        with qml.QueuingManager.stop_recording():
+            total = qml.dot([0.5, -1.0, 2.0], [word(rng, scope), word(rng, scope), qml.Hadamard(scope.labels[0])])
+        return qml.var(total)
+
+    w = qml.numpy.array(recipe.arguments[0], requires_grad=True)
+    device = KetgradQubit(recipe.wires, backend=backend)
+    shifted, swept = (qml.grad(qml.QNode(circuit, device, diff_method=m))(w) for m in ("parameter-shift", "adjoint"))
+    assert np.allclose(shifted, swept, rtol=0, atol=1e-9)
+
+
 def fails(function: Callable[..., Any], *arguments: Any) -> bool:
     try:
         function(*arguments)

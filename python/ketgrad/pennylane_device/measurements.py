@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pennylane as qml
 from pennylane import measurements as mps
+from pennylane.ops.op_math import CompositeOp, SymbolicOp
 from pennylane.wires import Wires
 
 from ..pauli import MAX_HERMITIAN_WIRES, PauliSum
@@ -23,6 +24,7 @@ from .observables import (
     diagonal_sum,
     is_pauli_sum,
     is_trained,
+    matrix_square,
     observable_key,
     pauli_sum,
     pauli_words,
@@ -110,6 +112,10 @@ class ExactPlan:
             return Step("expval", self._add(observable))
         if observable is not None and len(observable) <= MAX_VARIANCE_TERMS:
             return Step("variance", (self._add(observable), self._add(observable.square())))
+        if observable is not None and isinstance(mp.obs, (CompositeOp, SymbolicOp)):
+            # PennyLane does not diagonalise these rightly where eigenvalues are degenerate
+            if len(mp.obs.wires) <= MAX_HERMITIAN_WIRES:
+                return Step("variance", (self._add(observable), self._add(matrix_square(mp.obs, self._index))))
         if mp.obs is not None and mp.obs.has_sparse_matrix and not mp.obs.has_diagonalizing_gates:
             self._basis(None)
             return Step("sparse")

@@ -65,6 +65,12 @@ def pauli_sum(op: Operator, index: Index) -> PauliSum:
     return Hermitian(observable_matrix(op), wires)
 
 
+def matrix_square(op: Operator, index: Index) -> PauliSum:
+    """The square of an observable, by way of its matrix: for long sums quicker than term by term."""
+    matrix = observable_matrix(op)
+    return Hermitian(matrix @ matrix, tuple(index[w] for w in op.wires))
+
+
 def diagonal_sum(eigenvalues: Any, wires: tuple[int, ...]) -> PauliSum:
     """The observable that is diagonal with these eigenvalues on `wires`."""
     return Hermitian(np.diag(np.asarray(qml.math.to_numpy(eigenvalues), dtype=complex)), wires)

@@ -126,14 +126,20 @@ def can_differentiate(tape: Any, config: Any) -> bool:
         return all(isinstance(mp, mps.StateMeasurement) for mp in tape.measurements)
     if method not in ("best", "parameter-shift") or config.gradient_keyword_arguments or config.grad_on_execution:
         return False
-    if tape.shots.has_partitioned_shots or any(isinstance(op, StatePrepBase) for op in tape.operations):
+    if tape.shots.has_partitioned_shots or any(map(_prepares_amplitudes, tape.operations)):
         return False
+    # PennyLane's own rule is wrong for variances of most sums
+    moments = mps.ExpectationMP if tape.shots else (mps.ExpectationMP, mps.VarianceMP)
     return all(
-        isinstance(mp, mps.ExpectationMP)
+        isinstance(mp, moments)
         and (mp.mv is not None or has_pauli_form(mp))
         and not (mp.obs is not None and is_trained(mp.obs))
         for mp in tape.measurements
     )
+
+
+def _prepares_amplitudes(op: Operator) -> bool:
+    return isinstance(op, StatePrepBase) and not isinstance(op, qml.BasisState)
 
 
 def resolved_mcm_method(mcm: Any, tape: Any) -> str:
