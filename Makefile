@@ -60,7 +60,7 @@ test-numba: $(NUMBA)/.installed ## the same suite on an install without the nati
 test-device: $(TEST)/.installed ## PennyLane's own suite for devices: exact and with shots, both backends
 	set -e; for backend in $(BACKENDS); do for shots in None 20000; do \
 	  echo "== $$backend, shots: $$shots"; \
-	  KETGRAD_BACKEND=$$backend $(TEST)/bin/python -m pytest -q -n auto -c /dev/null -p no:cacheprovider --benchmark-disable \
+	  KETGRAD_BACKEND=$$backend $(TEST)/bin/python -m pytest -q -n auto -c /dev/null -p no:cacheprovider --benchmark-disable --no-flaky-report \
 	    $$($(TEST)/bin/python -c "from pennylane.devices.tests import get_device_tests as d; print(d())") \
 	    --device=ketgrad.qubit --shots=$$shots; \
 	done; done

@@ -106,3 +106,19 @@ def test_vmap_over_amplitudes(make: Any) -> None:
     v = jax.numpy.array(np.random.default_rng(4).normal(size=(5, 4)))
     for got, wanted in zip(gradient(make(2))(v, 0.3), gradient(reference(2))(v, 0.3), strict=True):
         assert_same(np.asarray(got), np.asarray(wanted), 1e-10)
+
+
+@pytest.mark.parametrize("wrap", [lambda op: op, qml.adjoint, lambda op: qml.ctrl(op, control=3, control_values=[0])])
+@pytest.mark.parametrize("values", [[0, 0], [0, 1], [1, 1]])
+def test_a_batch_of_controlled_matrices_keeps_its_control_values(make: Any, values: list[int], wrap: Any) -> None:
+    """PennyLane forgets them where it binds the matrix of one element."""
+    x, t = np.random.default_rng(6).normal(size=(3, 2, 2)), np.array([0.4, 1.1, 2.0])
+    matrices = np.stack([np.linalg.qr(m + 1j * m.T)[0] for m in x])
+
+    def circuit() -> Any:
+        qml.RY(t, 0)
+        qml.RY(0.8, 1)
+        wrap(qml.ctrl(qml.QubitUnitary(matrices, wires=2), control=[0, 1], control_values=values))
+        return qml.probs(wires=[2]), qml.expval(qml.Y(2) @ qml.Z(0)), qml.vn_entropy(wires=[0])
+
+    assert_same(qml.QNode(circuit, make(4))(), qml.QNode(circuit, reference(4))(), 1e-10)

@@ -115,7 +115,7 @@ def test_qnodes_in_single_precision(chunk: tuple[int, int], backend: str) -> Non
 
 @pytest.mark.parametrize("seed", range(6))
 def test_shifts_of_variances(seed: int, backend: str) -> None:
-    """PennyLane's own rule is wrong for sums, so the device has one."""
+    """PennyLane's own rule is wrong for sums with more than Pauli words, so the device has one."""
     recipe = next(r for r in unbatched(99, 100 * seed) if r.trained[0])
 
     def circuit(w: Any) -> Any:

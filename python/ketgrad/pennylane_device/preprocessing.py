@@ -22,6 +22,7 @@ from pennylane.devices.preprocess import (
 from pennylane.exceptions import DeviceError
 from pennylane.math import Interface
 from pennylane.operation import Operator, StatePrepBase
+from pennylane.ops.op_math import Adjoint, Controlled, ControlledOp
 from pennylane.transforms import broadcast_expand, defer_measurements
 from pennylane.transforms.core import CompilePipeline, transform
 
@@ -103,6 +104,7 @@ def _others(wires: Any, name: str, config: Any, debugging: bool) -> Any:
     )
     out.add_transform(_split_into_branches, config.mcm_config)
     if adjoint and (not config.use_device_jacobian_product or config.interface == Interface.JAX_JIT):
+        out.add_transform(_keep_control_values)
         out.add_transform(broadcast_expand)  # PennyLane has no Jacobians of broadcast tapes, and under jit no products
     else:
         out.add_transform(_expand_constant_batches)
@@ -230,12 +232,36 @@ def _split_into_branches(tape: Any, mcm: Any) -> Transformed:
             )
     if tape.batch_size is None:
         return (tape,), _first
-    tapes, join = broadcast_expand(tape)
-    return tuple(tapes), join
+    return _expand_batch(tape)
 
 
 def _first(results: Any) -> Any:
     return results[0]
+
+
+def _expand_batch(tape: Any) -> Transformed:
+    """A tape for each element of the batch."""
+    (plain,), _ = _keep_control_values(tape)
+    tapes, join = broadcast_expand(plain)
+    return tuple(tapes), join
+
+
+@transform  # type: ignore[untyped-decorator]
+def _keep_control_values(tape: Any) -> Transformed:
+    """PennyLane forgets the control values of a `ControlledQubitUnitary` when it binds other parameters."""
+    return (tape.copy(operations=[_generic(op) for op in tape.operations]),), _first
+
+
+def _generic(op: Operator) -> Operator:
+    if isinstance(op, qml.ControlledQubitUnitary):
+        return ControlledOp(op.base, op.control_wires, op.control_values)
+    if not isinstance(op, (Adjoint, Controlled, qml.ops.Conditional)) or (base := _generic(op.base)) is op.base:
+        return op
+    if isinstance(op, Adjoint):
+        return Adjoint(base)
+    if isinstance(op, Controlled):
+        return ControlledOp(base, op.control_wires, op.control_values)
+    return qml.ops.Conditional(op.meas_val, base)
 
 
 @transform  # type: ignore[untyped-decorator]
@@ -257,8 +283,7 @@ def _expand_constant_batches(tape: Any) -> Transformed:
         for op in tape.operations
     )
     if constant or any(isinstance(mp, SHADOWS) for mp in tape.measurements):
-        expanded, join = broadcast_expand(tape)
-        return tuple(expanded), join
+        return _expand_batch(tape)
     return (tape,), _first
 
 
