@@ -60,8 +60,13 @@ def _like(gradients: Arrays, tensors: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(out)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.ndim == 0 and value.dtype is torch.float64 and value.is_cpu
+def _is_plain(value: Any) -> bool:
+    """Whether it is nothing but float64 numbers in the CPU's memory: what most calls have, and the quickest to take."""
+    return isinstance(value, torch.Tensor) and value.dtype is torch.float64 and value.is_cpu
+
+
+def _plain_array(tensor: torch.Tensor) -> Any:
+    return tensor.detach().numpy() if tensor.ndim else np.float64(tensor.item())
 
 
 def _save(ctx: Any, values: Sequence[Any]) -> list[Any]:
@@ -78,17 +83,19 @@ def _saved(ctx: Any) -> list[Any]:
 class _Apply(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, function: Differentiable, *tensors: Any) -> tuple[torch.Tensor, ...]:
-        ctx.numbers = all(map(_is_number, tensors))
-        arrays: list[Any] = [np.float64(t.item()) for t in tensors] if ctx.numbers else [array(t) for t in tensors]
+        ctx.plain = all(map(_is_plain, tensors))
+        arrays = [_plain_array(t) for t in tensors] if ctx.plain else [array(t) for t in tensors]
         results, ctx.pullback = function.forward(arrays, True)
         ctx.function, ctx.places = function, _save(ctx, tensors)
-        return _tensors(results, None if ctx.numbers else _home(tensors))
+        return _tensors(results, None if ctx.plain else _home(tensors))
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[Any, ...]:
-        if ctx.numbers and not torch.is_grad_enabled():  # what QNodes mostly have, and quicker than one by one
+        if ctx.plain and not torch.is_grad_enabled():
             gradients = ctx.pullback([array(c) for c in cotangents])
-            return (None, *torch.from_numpy(np.asarray(gradients)).unbind())
+            if isinstance(gradients, np.ndarray):  # one number each
+                return (None, *torch.from_numpy(gradients).unbind())
+            return (None, *[torch.from_numpy(np.ascontiguousarray(g, dtype=np.float64)) for g in gradients])
         tensors = _saved(ctx)
         if torch.is_grad_enabled():  # create_graph=True
             return (None, *_Pull.apply(ctx.function, ctx.pullback, len(cotangents), *cotangents, *tensors))

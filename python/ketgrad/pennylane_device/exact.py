@@ -85,7 +85,8 @@ class Exact:
         values, pull = model.forward(given.weights, given.inputs, method=self.method, _keep=differentiate)
 
         def pullback(cotangents: Sequence[Array]) -> Any:
-            rows = cotangents if not given.shape else [given.gather(c, 0) for c in cotangents]
+            whole = not given.shape or given.batched and all(c.shape == given.shape for c in cotangents)
+            rows = cotangents if whole and len(given.shape) < 2 else [given.gather(c, 0) for c in cotangents]
             return given.gradients(pull(np.array(rows).T))
 
         outputs: Any = list(values)

@@ -20,6 +20,7 @@ from pennylane.wires import Wires
 from ..pauli import MAX_HERMITIAN_WIRES, PauliSum
 from .conversion import Constant, Index, is_live
 from .observables import (
+    LETTERS,
     coefficients,
     diagonal_sum,
     is_pauli_sum,
@@ -37,6 +38,8 @@ MOMENTS = (mps.ExpectationMP, mps.VarianceMP)
 
 def measurement_key(mp: Any, index: Index) -> Hashable:
     """What decides how a measurement is evaluated."""
+    if type(mp.obs) in LETTERS:
+        return (type(mp), observable_key(mp.obs, index))
     wires = tuple(index[w] for w in mp.wires)
     if mp.obs is not None:
         if not is_trained(mp.obs):

@@ -17,6 +17,8 @@ from pennylane.ops.qubit.observables import BasisStateProjector
 from ..pauli import MAX_HERMITIAN_WIRES, Hermitian, Key, PauliSum, Projector
 from .conversion import Constant, Index, is_live
 
+LETTERS = {qml.X: "X", qml.Y: "Y", qml.Z: "Z"}  # most observables, known without a look into them
+
 
 def is_trained(op: Operator) -> bool:
     """Whether a framework follows the observable's own parameters."""
@@ -84,12 +86,14 @@ def observable_matrix(op: Operator) -> Any:
 
 def observable_key(op: Operator, index: Index) -> Hashable:
     """A hashable value that two observables share only if they are the same operator."""
+    if type(op) in LETTERS:
+        return (LETTERS[type(op)], index[op.wires[0]])
     sentence = op.pauli_rep
     if sentence is not None:
-        return tuple(
-            (tuple((index[w], letter) for w, letter in word.items()), complex(qml.math.to_numpy(coefficient)))
+        return tuple([
+            (tuple([(index[w], letter) for w, letter in word.items()]), _number(coefficient))
             for word, coefficient in sentence.items()
-        )
+        ])  # fmt: skip
     if isinstance(op, CompositeOp):
         return (op.name, tuple(observable_key(o, index) for o in op.operands))
     if isinstance(op, SProd):
@@ -101,3 +105,7 @@ def observable_key(op: Operator, index: Index) -> Hashable:
         csr = op.sparse_matrix()
         return (op.name, wires, Constant(csr.data), Constant(csr.indices), Constant(csr.indptr))
     return (op.name, wires, Constant(observable_matrix(op)))
+
+
+def _number(coefficient: Any) -> complex:
+    return complex(coefficient if isinstance(coefficient, (int, float, complex)) else qml.math.to_numpy(coefficient))

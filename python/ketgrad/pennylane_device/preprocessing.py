@@ -30,7 +30,7 @@ from .capabilities import MCM_METHODS
 from .conversion import decomposition, has_constant_data, is_live, is_plain, is_supported, target_gates
 from .dynamic import CUTS, SUMS, is_dynamic, postselects
 from .measurements import SHADOWS, has_pauli_form
-from .observables import is_trained
+from .observables import LETTERS, is_trained
 
 DIFF_METHODS = ("best", "adjoint", "backprop", "device", "parameter-shift")
 Transformed = tuple[tuple[Any, ...], Callable[[Any], Any]]
@@ -69,7 +69,9 @@ def _is_ready(tape: Any) -> bool:
         return False
     accepts = _accepts_shots if tape.shots else _accepts_exact
     for mp in tape.measurements:
-        if type(mp) is mps.ExpectationMP and mp.obs is not None and mp.obs.pauli_rep is not None:
+        if type(mp) is mps.ExpectationMP and (
+            type(mp.obs) in LETTERS or mp.obs is not None and mp.obs.pauli_rep is not None
+        ):
             continue  # accepted in any case
         if mp.mv is not None or isinstance(mp, SHADOWS) or not accepts(mp):
             return False

@@ -98,9 +98,11 @@ class TracedArguments(Batch):
                 weight += size
         for a in self._traced.varied:
             array = self._arrays[a]
-            size = int(np.prod(array.shape[array.ndim - self._axes[a] + 1 :], dtype=int))
-            g = found.inputs[:, column : column + size].reshape(*self.shape, size)
-            g = sum_to(g, (*array.shape[: array.ndim - self._axes[a] + 1], size)).reshape(array.shape)
+            size = math.prod(array.shape[array.ndim - self._axes[a] + 1 :])
+            g = found.inputs[:, column : column + size]
+            if self.lead:
+                g = sum_to(g.reshape(*self.shape, size), (*array.shape[: array.ndim - self._axes[a] + 1], size))
+            g = g.reshape(array.shape)
             out[a] = g if out[a] is None else out[a] + g
             column += size
         return [np.zeros(a.shape) if g is None else g for a, g in zip(self._arrays, out, strict=True)]
