@@ -28,7 +28,7 @@ REFERENCES = {  # default.qubit in the same framework, or else another; in JAX i
     **dict.fromkeys(("autograd", "jax", "jax-jit"), ("autograd", *FRAMEWORKS[:1])),
 }
 Probabilities = qml.measurements.ProbabilityMP
-MOST_EXCLUDED = 0.1  # of a chunk; altogether it is some 2 %
+MOST_EXCLUDED = 0.1  # of a chunk, in which draws are alike; altogether it is some 2 %
 DIFFERENCES = 1e-5  # how far central differences may be from a derivative
 
 
@@ -269,7 +269,7 @@ class Judge:
         """Print the counts; too many exclusions are an error."""
         print(dict(self.counts))
         excluded = sum(v for k, v in self.counts.items() if k.startswith("excluded"))
-        assert excluded <= max(9, MOST_EXCLUDED * self.counts["draws"])
+        assert excluded <= max(15, MOST_EXCLUDED * self.counts["draws"])
 
     def _exclude(self, why: str) -> None:
         self.counts[f"excluded: {why}"] += 1
