@@ -13,30 +13,11 @@ namespace ketgrad {
 
 namespace {
 
-using u64 = std::uint64_t;
-
 constexpr int kTransformRows = 8;  // the transform costs 6 additions a product, a row 1
 
 [[noreturn]] void refuse(std::size_t index, const char* rule) {
   throw std::invalid_argument("instruction " + std::to_string(index) + ": " + rule);
 }
-
-u64 low_ones(int bits) { return (u64{1} << bits) - 1; }
-
-u64 extract(u64 value, u64 mask) {
-  u64 out = 0;
-  for (int b = 0; mask; ++b, mask &= mask - 1) out |= static_cast<u64>((value & mask & -mask) != 0) << b;
-  return out;
-}
-
-u64 deposit(u64 value, u64 mask) {
-  u64 out = 0;
-  for (; mask; value >>= 1, mask &= mask - 1)
-    if (value & 1) out |= mask & -mask;
-  return out;
-}
-
-int sign_of(u64 bits) { return std::popcount(bits) & 1 ? -1 : 1; }
 
 // A program's masks split into lane bits and group bits.
 struct Split {
@@ -322,7 +303,7 @@ class Builder {
     operand.op.which = operand.which.empty() ? nullptr : operand.which.data();
     for (int l = 0; l < lanes; ++l) {
       operand.op.act[l] = lane_matches(l, in.ctrl_mask, in.ctrl_value);
-      operand.op.lane_part[l] = static_cast<std::uint32_t>(extract(lane_index(l), lo));
+      operand.op.lane_part[l] = static_cast<std::uint32_t>(extract_bits(lane_index(l), lo));
     }
   }
 
@@ -335,8 +316,9 @@ class Builder {
     op.n_lo = 1 << std::popcount(lo);
     op.per_lane = lo != 0 || split_.lo(in.ctrl_mask) != 0;
     op.index = index(split_.hi(in.ctrl_mask) | hi, split_.hi(in.ctrl_value));
-    for (int c = 0; c < op.n_hi; ++c) operand.offsets.push_back(deposit(static_cast<u64>(c), hi));
-    for (int p = 0; p < op.n_lo; ++p) operand.lane_xors.push_back(static_cast<int>(deposit(static_cast<u64>(p), lo)));
+    for (int c = 0; c < op.n_hi; ++c) operand.offsets.push_back(deposit_bits(static_cast<u64>(c), hi));
+    for (int p = 0; p < op.n_lo; ++p)
+      operand.lane_xors.push_back(static_cast<int>(deposit_bits(static_cast<u64>(p), lo)));
     operand.coefficients = coefficients(in, op, lo, false);
     operand.inverse_coefficients = coefficients(in, op, lo, true);
     op.offsets = operand.offsets.data();
@@ -356,7 +338,7 @@ class Builder {
         for (int p = 0; p < op.n_lo; ++p) {
           Real re[lanes], im[lanes];
           for (int l = 0; l < lanes; ++l) {
-            const u64 row_lo = extract(lane_index(l), lo);
+            const u64 row_lo = extract_bits(lane_index(l), lo);
             const u64 row = (static_cast<u64>(r) << k_lo) | row_lo;
             const u64 column = (static_cast<u64>(c) << k_lo) | (row_lo ^ static_cast<u64>(p));
             std::complex<double> m = r == c && p == 0 ? 1.0 : 0.0;

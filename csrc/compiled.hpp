@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "bits.hpp"
 #include "buffer.hpp"
 #include "instruction.hpp"
 #include "kernels.hpp"
@@ -30,6 +31,9 @@ struct Layout {
 };
 
 enum class Kind : std::uint8_t { Pair, Permute, Diagonal, Mix, Dense, Table, Prepare };
+
+// Whether a step of this kind takes cosine and sine of an angle.
+inline bool has_rotor(Kind kind) { return kind == Kind::Pair || kind == Kind::Diagonal; }
 
 // One step of a compiled program: which kernel, which operand, and where its angle comes from.
 struct Step {

@@ -99,8 +99,11 @@ class EngineOf final : public Engine {
         std::fill(gradients.begin(), gradients.end(), 0.0);
         const u64 row_of_set = k * batch.size + first;
         unit.observe(psi->template as<Real>(), lambda.as<Real>(), cotangents.values + row_of_set * terms);
-        if (cotangents.states)
+        if (cotangents.states) {
+          unit.to_logical(lambda.as<Real>());
           unit.add(static_cast<const Real*>(cotangents.states) + row_of_set * row_reals, lambda.as<Real>());
+          unit.from_logical(lambda.as<Real>());
+        }
         unit.reverse(psi->template as<Real>(), lambda.as<Real>(), gradients.data(), out.initial != nullptr);
         if (out.initial) unit.unpack(lambda.as<Real>(), static_cast<Real*>(out.initial) + row_of_set * row_reals);
         for (u64 s = 0; s < n_slots; ++s)
@@ -134,8 +137,37 @@ class EngineOf final : public Engine {
         psi = scratch.as<Real>();
       }
       unit.forward(psi);
+      unit.to_logical(psi);
       unit.unpack(psi, row);
     });
+  }
+
+  std::vector<PassFacts> passes() const override {
+    std::vector<PassFacts> out;
+    if (use_lanes(1)) return out;
+    const Ready& r = ready(false);
+    if (!r.tiles) return out;
+    for (const TilePass<Real>& pass : r.tiles->passes) {
+      PassFacts f{};
+      f.whole = pass.whole >= 0;
+      f.groups = f.whole ? r.compiled().layout.groups : pass.geometry.groups();
+      f.tiles = r.compiled().layout.groups / f.groups;
+      for (const TileBlock& block : pass.blocks) f.turns += block.block.turns;
+      f.blocks = static_cast<int>(pass.blocks.size());
+      f.lane_turns = static_cast<int>(pass.turns.size());
+      f.layers = static_cast<int>(pass.layers.size());
+      for (const TileLayer& layer : pass.layers) {
+        f.phases +=
+            static_cast<int>(layer.fixed.size() + layer.scalars.size() + layer.lanes.size() + layer.table.size());
+        for (const auto& cross : layer.cross) f.phases += static_cast<int>(cross.second.size());
+        f.crossings += static_cast<int>(layer.cross.size());
+        f.varies = f.varies || layer.table_varies;
+      }
+      f.moves = static_cast<int>(pass.moves.size());
+      f.gates = static_cast<int>(pass.gates.size()) + f.whole;
+      out.push_back(f);
+    }
+    return out;
   }
 
   std::string mode(u64 batch_size) const override { return use_lanes(batch_size) ? "lanes" : "single"; }
@@ -145,6 +177,7 @@ class EngineOf final : public Engine {
 
   struct Job {
     const Compiled<Real>& compiled;
+    const TilePlan<Real>* tiles;
     bool in_lanes;
     bool by_unit;  // threads share out the units; else the groups of one state after another
     u64 units;
@@ -167,21 +200,33 @@ class EngineOf final : public Engine {
     return tiles * (40 + 2.5 * groups) <= static_cast<double>(batch_size) * (40 + 2.5 * groups / lanes);
   }
 
-  const Compiled<Real>& compiled(bool in_lanes) const {
+  // For one of the two layouts; a large state goes by a plan of tiles.
+  struct Ready {
+    std::unique_ptr<const TilePlan<Real>> tiles;
+    std::unique_ptr<const Compiled<Real>> small;
+
+    const Compiled<Real>& compiled() const { return tiles ? tiles->compiled : *small; }
+  };
+
+  const Ready& ready(bool in_lanes) const {
     const int which = in_lanes ? 1 : 0;
     std::call_once(once_[which], [&] {
-      compiled_[which] = std::make_unique<Compiled<Real>>(source_, in_lanes ? 0 : std::countr_zero(lanes));
+      if (!in_lanes && TilePlan<Real>::suits(source_))
+        ready_[which].tiles = std::make_unique<TilePlan<Real>>(source_);
+      else
+        ready_[which].small = std::make_unique<Compiled<Real>>(source_, in_lanes ? 0 : std::countr_zero(lanes));
     });
-    return *compiled_[which];
+    return ready_[which];
   }
 
   Job plan(const Batch& batch) const {
     if (source_.n_bits > kMaxStateBits) throw std::bad_alloc();
     const bool in_lanes = use_lanes(batch.size);
-    const Compiled<Real>& c = compiled(in_lanes);
+    const Ready& r = ready(in_lanes);
     const u64 units = in_lanes ? (batch.size + lanes - 1) / lanes : batch.size;
     const bool by_unit = units > 1 && (in_lanes || source_.n_bits <= kMaxSampleParallelBits);
-    return {c, in_lanes, by_unit, units, shared_trig(c.steps, batch.shared, source_.n_shared)};
+    return {r.compiled(), r.tiles.get(), in_lanes,
+            by_unit,      units,         shared_trig(r.compiled().steps, batch.shared, source_.n_shared)};
   }
 
   // work(unit, index, task, scratch) for every unit; the units of a task share its Unit and scratch.
@@ -190,7 +235,7 @@ class EngineOf final : public Engine {
     const KernelTable<Real>& table = kernels().of<Real>();
     const u64 tasks = job.tasks();
     auto task = [&](u64 t) {
-      Unit<Real> unit(source_, job.compiled, table, job.trig, Executor{watch, !job.by_unit});
+      Unit<Real> unit(source_, job.compiled, job.tiles, table, job.trig, Executor{watch, !job.by_unit});
       Buffer scratch;
       for (u64 index = job.units * t / tasks; index < job.units * (t + 1) / tasks; ++index) {
         unit.bind(batch, job.first(index), job.count(index, batch.size));
@@ -206,7 +251,7 @@ class EngineOf final : public Engine {
   const u64 id_;
   const Source source_;
   mutable std::once_flag once_[2];
-  mutable std::unique_ptr<const Compiled<Real>> compiled_[2];
+  mutable Ready ready_[2];
 };
 
 }  // namespace

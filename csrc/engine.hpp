@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "compiled.hpp"
 
@@ -62,6 +63,15 @@ class Engine {
 
   // Final states, interleaved complex numbers of the engine's precision, (size, 2^n).
   virtual void states(const Batch& batch, void* out, const Poll& poll) const = 0;
+
+  // What the plan of one large state does in a pass; one entry for each pass, none where it runs gate by gate.
+  struct PassFacts {
+    std::uint64_t groups, tiles;  // of a tile; how many there are
+    int turns, lane_turns, blocks, layers, phases, crossings, moves, gates;
+    bool varies;  // a table of phases differs from tile to tile
+    bool whole;
+  };
+  virtual std::vector<PassFacts> passes() const = 0;
 
   // "lanes" or "single": how a batch of this size runs.
   virtual std::string mode(std::uint64_t batch_size) const = 0;

@@ -114,6 +114,55 @@ struct TermGroup {
   bool transform;  // enough rows without controls for a Walsh-Hadamard transform of each block to pay
 };
 
+inline constexpr int kBlockTurns = 4;
+
+// Up to four real rotations that flip group bits only. A block is 2^turns groups, i ^ offset[k], where i has the fixed
+// bits of `index` at 0; turn r couples k with k ^ 2^r: a' = c a - s b at the one with bit r at 0, the other way round
+// at its partner, s negated where parity(i & signs[r]) or own[r] has a one (bit k of own[r], for bit r of k at 0).
+struct TurnBlock {
+  std::uint64_t offset[1 << kBlockTurns];
+  std::uint64_t signs[kBlockTurns];
+  IndexMap index;
+  int turns;
+  std::uint16_t own[kBlockTurns];
+};
+
+// Cosines, and sines for each lane, of the turns of a block; `negate` has bit r where the tile negates turn r.
+template <typename Real>
+struct alignas(64) BlockAngles {
+  Real c[kBlockTurns][kLanes<Real>], s[kBlockTurns][kLanes<Real>];
+  unsigned negate;
+};
+
+// Group i moves to i ^ x_hi (lanes permuted by x_lo) on the lanes where take[parity(i & signs)] is 1; the same is so
+// for its partner.
+template <typename Real>
+struct alignas(64) MoveOp {
+  Real take[2][kLanes<Real>];
+  IndexMap index;
+  std::uint64_t x_hi, signs;
+  int x_lo;
+};
+
+// One factor of a layer of phases: cos - i sin (-1)^parity(i & mask).
+struct PhaseFactor {
+  std::uint64_t mask;
+  double c, s;
+};
+
+inline constexpr int kMaxCross = 15;  // masks of lanes other than 0
+
+// A layer of phases on a tile: group i is multiplied by table[i] * lanes * product over m of
+// (cross[m][i].re + i cross[m][i].im pattern[m]). Tables are `groups` real parts, then as many imaginary parts.
+template <typename Real>
+struct alignas(64) PhaseLayer {
+  Real lane_re[kLanes<Real>], lane_im[kLanes<Real>];
+  const Real* table;               // null: 1
+  const Real* pattern[kMaxCross];  // for each lane
+  const Real* cross[kMaxCross];
+  int n_cross;
+};
+
 template <typename Real>
 struct KernelTable {
   void (*pair)(Real* psi, const GateOp<Real>&, const Rotor<Real>&, std::uint64_t begin, std::uint64_t end);
@@ -130,6 +179,22 @@ struct KernelTable {
                            std::uint64_t end, double* sum);
   void (*table_reverse)(Real* psi, Real* lambda, const TableOp<Real>&, const TableEntries<Real>&, std::uint64_t begin,
                         std::uint64_t end, double* sum);
+  void (*turns)(Real* psi, const TurnBlock&, const BlockAngles<Real>&, std::uint64_t begin, std::uint64_t end);
+  // Adds Re<lambda| -i W |psi> per lane (without the signs of lanes) to sums[r * lanes], then undoes the turns.
+  void (*turns_reverse)(Real* psi, Real* lambda, const TurnBlock&, const BlockAngles<Real>&, std::uint64_t begin,
+                        std::uint64_t end, double* sums);
+  void (*move)(Real* psi, const MoveOp<Real>&, std::uint64_t begin, std::uint64_t end);
+  // Adds Im<lambda| X^x |psi> and Im<lambda| Z^z |psi> of groups to sums and sums + lanes, per lane; `op` as for pair.
+  void (*axes)(const Real* psi, const Real* lambda, const GateOp<Real>& op, std::uint64_t begin, std::uint64_t end,
+               double* sums);
+  // table[i] for the first `groups` i (a power of two): the product of the factors.
+  void (*phase_table)(Real* table, std::uint64_t groups, const PhaseFactor* factors, int count);
+  void (*phases)(Real* psi, const PhaseLayer<Real>&, std::uint64_t groups, std::uint64_t begin, std::uint64_t end);
+  // Writes Im(conj(lambda) psi) per lane to v, then multiplies both by the conjugate of the layer.
+  void (*phases_reverse)(Real* psi, Real* lambda, const PhaseLayer<Real>&, std::uint64_t groups, std::uint64_t begin,
+                         std::uint64_t end, Real* v);
+  // Sums of v (groups x lanes) with the signs of ascending distinct masks, per lane: sums[k * lanes]. Consumes v.
+  void (*signed_sums)(Real* v, std::uint64_t groups, const std::uint64_t* masks, int count, double* sums);
   // One block of `count` <= kBlock groups from `base` (a multiple of it).
   void (*expect)(const Real* psi, const TermGroup<Real>&, std::uint64_t base, int count, double* sums);
   void (*observe)(const Real* psi, Real* lambda, const TermGroup<Real>&, const Real* weights, std::uint64_t base,

@@ -14,6 +14,7 @@
 #include "dispatch.hpp"
 #include "engine.hpp"
 #include "parallel.hpp"
+#include "planner.hpp"
 #include "sampling.hpp"
 
 namespace py = pybind11;
@@ -123,6 +124,17 @@ class Plan {
     py::array out = new_states({static_cast<py::ssize_t>(batch.size)});
     void* data = out.mutable_data();
     outside_gil([&] { engine_->states(batch, data, poll_signals); });
+    return out;
+  }
+
+  py::list passes() const {
+    py::list out;
+    for (const auto& f : engine_->passes())
+      out.append(py::dict(py::arg("groups") = f.groups, py::arg("tiles") = f.tiles, py::arg("turns") = f.turns,
+                          py::arg("lane_turns") = f.lane_turns, py::arg("blocks") = f.blocks,
+                          py::arg("layers") = f.layers, py::arg("phases") = f.phases,
+                          py::arg("crossings") = f.crossings, py::arg("moves") = f.moves, py::arg("gates") = f.gates,
+                          py::arg("varies") = f.varies, py::arg("whole") = f.whole));
     return out;
   }
 
@@ -286,6 +298,7 @@ PYBIND11_MODULE(_core, m) {
            py::arg("bras"), py::arg("to_initial"))
       .def("states", &Plan::states, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(),
            py::arg("initial"))
+      .def("passes", &Plan::passes)
       .def("mode", &Plan::mode, py::arg("batch_size"));
   m.def("probabilities", &probabilities_of, py::arg("states").noconvert(), py::arg("bits"));
   m.def("sample", &sample_of, py::arg("states").noconvert(), py::arg("uniforms").noconvert(), py::arg("bits"));
@@ -302,5 +315,18 @@ PYBIND11_MODULE(_core, m) {
   m.def("available_isas", &available_isas);
   m.def("isa", [] { return std::string(kernels().name); });
   m.def("set_isa", &set_isa, py::arg("name"));
+  m.def(
+      "set_tiling",
+      [](int row_bits, int tile_bits, int least_bits) {
+        if (row_bits < 0 || tile_bits < row_bits || least_bits < 0 || least_bits > 64)
+          throw py::value_error("a tile has at least the bits of its rows, and no number of bits is negative");
+        set_tiling({row_bits, std::min(tile_bits, 40), least_bits});
+      },
+      py::arg("row_bits"), py::arg("tile_bits"), py::arg("least_bits"),
+      "Sizes of the tiles of plans that are made from now on, for tests; returns nothing.");
+  m.def("tiling", [] {
+    const Tiling t = tiling();
+    return py::make_tuple(t.row_bits, t.tile_bits, t.least_bits);
+  });
   m.def("layout", &layout);
 }

@@ -4,8 +4,6 @@ namespace ketgrad {
 
 namespace {
 
-bool has_rotor(Kind kind) { return kind == Kind::Pair || kind == Kind::Diagonal; }
-
 // Constants such as cos(pi/2) are meant to be 0; 6e-17 would leak into every amplitude.
 double snap(double value) { return std::abs(value) < 1e-15 ? 0.0 : value; }
 
@@ -32,7 +30,14 @@ void Unit<Real>::bind(const Batch& batch, u64 first, u64 count) {
   batch_ = &batch;
   first_ = first;
   count_ = count;
-  const u64 slots = static_cast<u64>(source_.n_per_sample);
+  bind_rotors();
+  if (tiles_) bind_tiles();
+}
+
+template <typename Real>
+void Unit<Real>::bind_rotors() {
+  const Batch& batch = *batch_;
+  const u64 slots = static_cast<u64>(source_.n_per_sample), first = first_, count = count_;
   if (slots == 0) return;
   per_sample_.resize(slots * lanes);
   for (u64 l = 0; l < lanes; ++l) {
@@ -205,17 +210,26 @@ void Unit<Real>::add(const Real* states, Real* lambda) {
 
 template <typename Real>
 void Unit<Real>::forward(Real* psi) {
+  const bool prepared = !compiled_.steps.empty() && compiled_.steps[0].kind == Kind::Prepare;
   if (batch_->initial) {
     load_initial(psi);
+  } else {
+    executor_.over(compiled_.layout.groups, [&](u64 begin, u64 end, u64) {
+      std::memset(psi + begin * group, 0, (end - begin) * group * sizeof(Real));
+    });
+    if (!prepared) std::fill(psi, psi + (lanes_mode() ? lanes : 1), Real(1));
+  }
+  if (!tiles_) {
     for (std::size_t i = 0; i < compiled_.steps.size(); ++i) apply(i, psi, false);
     return;
   }
-  executor_.over(compiled_.layout.groups, [&](u64 begin, u64 end, u64) {
-    std::memset(psi + begin * group, 0, (end - begin) * group * sizeof(Real));
-  });
-  const bool prepared = !compiled_.steps.empty() && compiled_.steps[0].kind == Kind::Prepare;
-  if (!prepared) std::fill(psi, psi + (lanes_mode() ? lanes : 1), Real(1));
-  for (std::size_t i = 0; i < compiled_.steps.size(); ++i) apply(i, psi, false);
+  if (prepared) apply(0, psi, false);
+  for (const TilePass<Real>& pass : tiles_->passes) {
+    if (pass.whole >= 0)
+      apply(static_cast<std::size_t>(pass.whole), psi, false);
+    else
+      sweeps_->forward(pass, psi, !batch_->initial && !prepared);
+  }
 }
 
 template <typename Real>
@@ -253,7 +267,7 @@ void Unit<Real>::values(const Real* psi, double* out) {
     for (u64 l = 0; l < (lanes_mode() ? count_ : 1); ++l) {
       double sum = 0;
       for (u64 t = 0; t < tasks; ++t) sum += partial[t * per_task + row * static_cast<u64>(width()) + l];
-      out[l * terms + static_cast<u64>(compiled_.term_of_row[row])] = sum;
+      out[l * terms + static_cast<u64>(compiled_.term_of_row[row])] = term_sign(compiled_.term_of_row[row]) * sum;
     }
 }
 
@@ -266,7 +280,8 @@ void Unit<Real>::observe(const Real* psi, Real* lambda, const double* cotangents
   for (u64 row = 0; row < terms; ++row)
     for (u64 l = 0; l < lanes; ++l) {
       const u64 sample = lanes_mode() ? l : 0;
-      const double c = cotangents[std::min(sample, count_ - 1) * terms + static_cast<u64>(compiled_.term_of_row[row])];
+      const int term = compiled_.term_of_row[row];
+      const double c = term_sign(term) * cotangents[std::min(sample, count_ - 1) * terms + static_cast<u64>(term)];
       w[row * lanes + l] = static_cast<Real>(sample < count_ ? c : 0.0);
     }
   executor_.over(groups / block, [&](u64 begin, u64 end, u64) {
@@ -301,37 +316,40 @@ void Unit<Real>::record(const Step& step, const std::vector<double>& sums, u64 t
 }
 
 template <typename Real>
+void Unit<Real>::reverse_step(std::size_t i, Real* psi, Real* lambda, double* gradients) {
+  const Step& step = compiled_.steps[i];
+  const std::size_t at = static_cast<std::size_t>(step.operand);
+  if (step.slot < 0) {
+    apply(i, psi, true);
+    apply(i, lambda, true);
+    return;
+  }
+  const u64 items = step.kind == Kind::Table ? compiled_.tables[at].op.index.count : compiled_.gates[at].index.count;
+  const u64 tasks = Executor::tasks(items);
+  std::vector<double> sums(tasks * lanes);
+  if (step.kind == Kind::Table) {
+    Buffer memory;
+    const TableEntries<Real> e = entries(i, true, memory);
+    executor_.over(items, [&](u64 begin, u64 end, u64 t) {
+      kernels_.table_reverse(psi, lambda, compiled_.tables[at].op, e, begin, end, sums.data() + t * lanes);
+    });
+  } else {
+    const Rotor<Real> r = rotor(i, true);
+    const GateOp<Real>& op = compiled_.gates[at];
+    const auto kernel = step.kind == Kind::Pair ? kernels_.pair_reverse : kernels_.diagonal_reverse;
+    executor_.over(items,
+                   [&](u64 begin, u64 end, u64 t) { kernel(psi, lambda, op, r, begin, end, sums.data() + t * lanes); });
+  }
+  record(step, sums, tasks, gradients);
+}
+
+template <typename Real>
 void Unit<Real>::reverse(Real* psi, Real* lambda, double* gradients, bool to_start) {
+  if (tiles_) return reverse_tiles(psi, lambda, gradients, to_start);
   const auto& steps = compiled_.steps;
   std::size_t first = 0;  // nothing before the first parameter has a gradient
   while (first < steps.size() && steps[first].slot < 0) ++first;
-  std::vector<double> sums;
-  for (std::size_t i = steps.size(); i-- > first;) {
-    const Step& step = steps[i];
-    const std::size_t at = static_cast<std::size_t>(step.operand);
-    if (step.slot < 0) {
-      apply(i, psi, true);
-      apply(i, lambda, true);
-      continue;
-    }
-    const u64 items = step.kind == Kind::Table ? compiled_.tables[at].op.index.count : compiled_.gates[at].index.count;
-    const u64 tasks = Executor::tasks(items);
-    sums.assign(tasks * lanes, 0.0);
-    if (step.kind == Kind::Table) {
-      Buffer memory;
-      const TableEntries<Real> e = entries(i, true, memory);
-      executor_.over(items, [&](u64 begin, u64 end, u64 t) {
-        kernels_.table_reverse(psi, lambda, compiled_.tables[at].op, e, begin, end, sums.data() + t * lanes);
-      });
-    } else {
-      const Rotor<Real> r = rotor(i, true);
-      const GateOp<Real>& op = compiled_.gates[at];
-      const auto kernel = step.kind == Kind::Pair ? kernels_.pair_reverse : kernels_.diagonal_reverse;
-      executor_.over(
-          items, [&](u64 begin, u64 end, u64 t) { kernel(psi, lambda, op, r, begin, end, sums.data() + t * lanes); });
-    }
-    record(step, sums, tasks, gradients);
-  }
+  for (std::size_t i = steps.size(); i-- > first;) reverse_step(i, psi, lambda, gradients);
   if (to_start)
     for (std::size_t i = first; i-- > 0;) apply(i, lambda, true);
 }

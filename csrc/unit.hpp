@@ -5,43 +5,15 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "compiled.hpp"
 #include "engine.hpp"
-#include "parallel.hpp"
+#include "executor.hpp"
+#include "sweeps.hpp"
 
 namespace ketgrad {
-
-using u64 = std::uint64_t;
-
-// Cuts a range of groups into tasks. The cut depends on the range alone, so sums over tasks do not depend on threads.
-struct Executor {
-  Watch& watch;
-  bool parallel;
-
-  static u64 tasks(u64 items) { return std::clamp<u64>(items / kTaskItems, 1, kMaxTasks); }
-
-  // f(begin, end, task)
-  template <typename F>
-  void over(u64 items, F f) const {
-    const u64 count = tasks(items);
-    auto task = [&](u64 t) {
-      const u64 begin = items / count * t + std::min(t, items % count);
-      const u64 end = begin + items / count + (t < items % count);
-      f(begin, end, t);
-      watch.tick((end - begin) * kItemCost + kTaskCost);
-    };
-    if (count > 1 && parallel)
-      parallel_for(count, watch, task);
-    else
-      for (u64 t = 0; t < count; ++t) task(t);
-  }
-
-  static constexpr u64 kTaskItems = 1024;  // groups; 128 KiB
-  static constexpr u64 kMaxTasks = 64;
-  static constexpr u64 kItemCost = 5, kTaskCost = 20;  // ns, for the watch
-};
 
 // Cosines and sines of all steps whose angle is one number for the batch.
 struct Trig {
@@ -56,10 +28,12 @@ class Unit {
   static constexpr int lanes = kLanes<Real>;
   static constexpr int group = 2 * lanes;  // reals
 
-  Unit(const Source& source, const Compiled<Real>& compiled, const KernelTable<Real>& kernels,
-       const std::vector<Trig>& trig, const Executor& executor)
+  // `tiles`: the plan of a large state, whose `compiled` this is; else null.
+  Unit(const Source& source, const Compiled<Real>& compiled, const TilePlan<Real>* tiles,
+       const KernelTable<Real>& kernels, const std::vector<Trig>& trig, const Executor& executor)
       : source_(source),
         compiled_(compiled),
+        tiles_(tiles),
         kernels_(kernels),
         trig_(trig),
         executor_(executor) {}
@@ -69,7 +43,10 @@ class Unit {
   // Samples first .. first + count - 1 (one in single mode); lanes beyond repeat the last one.
   void bind(const Batch& batch, u64 first, u64 count);
 
+  // A large state is left as the plan relabels it, and so are those of `observe` and `reverse`; see `to_logical`.
   void forward(Real* psi);
+  void to_logical(Real* state);
+  void from_logical(Real* state);
   // (count, terms)
   void values(const Real* psi, double* out);
   // lambda = sum over terms of cotangent * term psi; cotangents (count, terms), 0 for the lanes beyond.
@@ -96,10 +73,16 @@ class Unit {
   template <typename Row, typename F>
   void along_rows(Row row, F f);
   void apply(std::size_t step, Real* psi, bool inverse);
+  void reverse_step(std::size_t step, Real* psi, Real* lambda, double* gradients);
+  void bind_rotors();
+  void bind_tiles();
+  void reverse_tiles(Real* psi, Real* lambda, double* gradients, bool to_start);
+  double term_sign(int term) const { return tiles_ ? tiles_->words.term_signs[static_cast<std::size_t>(term)] : 1.0; }
   void record(const Step& step, const std::vector<double>& sums, u64 tasks, double* gradients) const;
 
   const Source& source_;
   const Compiled<Real>& compiled_;
+  const TilePlan<Real>* tiles_;
   const KernelTable<Real>& kernels_;
   const std::vector<Trig>& trig_;
   Executor executor_;
@@ -108,6 +91,12 @@ class Unit {
   std::vector<double> per_sample_;           // (n_per_sample, lanes), so that a slot's lanes are together
   std::vector<Rotor<Real>> rotors_;          // of the steps with per-sample angles
   std::vector<std::int32_t> rotor_of_step_;  // index into rotors_, or -1
+  // of a large state
+  std::vector<double> angles_;  // of instructions
+  std::vector<Rotor<Real>> gate_rotors_;
+  std::vector<TableEntries<Real>> gate_entries_;
+  std::vector<Buffer> gate_memory_;
+  std::optional<Sweeps<Real>> sweeps_;
 };
 
 extern template class Unit<float>;

@@ -28,9 +28,9 @@ HANDLER = """
 import signal
 import ketgrad as kg
 circuit = kg.Circuit(20)
-for _ in range(150):
+for _ in range(100):
     for q in range(20):
-        circuit.rx(0.1, q)
+        circuit.rx(0.1, q).cx(q, (q + 7) % 20)
 model = kg.compile(circuit, [kg.Z(0)], backend="native")
 kg.set_num_threads(2)
 calls = []

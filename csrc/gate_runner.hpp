@@ -1,0 +1,28 @@
+// Instructions that stay gates, on a tile: by the kernels that also run them one by one.
+#pragma once
+
+#include <vector>
+
+#include "tiles.hpp"
+
+namespace ketgrad {
+
+template <typename Real>
+struct GateRunner {
+  const KernelTable<Real>& kernels;
+  const std::vector<Rotor<Real>>& rotors;          // of steps, forward
+  const std::vector<TableEntries<Real>>& entries;  // of steps
+
+  void apply(const Geometry& g, const TileGate<Real>& gate, Real* psi, u64 base, bool inverse, Real* scratch) const;
+  // Adds what the gradient needs to out[lane], then undoes the gate on both.
+  void reverse(const Geometry& g, const TileGate<Real>& gate, Real* psi, Real* lambda, u64 base, double* out) const;
+
+ private:
+  template <typename F>
+  void table_rows(const Geometry& g, const TileGate<Real>& gate, u64 base, bool inverse, F f) const;
+};
+
+extern template struct GateRunner<float>;
+extern template struct GateRunner<double>;
+
+}  // namespace ketgrad

@@ -1,0 +1,46 @@
+// Layers of phases in a tile: the numbers of one call, the tables that a thread keeps, and gradients from the product.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <vector>
+
+#include "buffer.hpp"
+#include "tiles.hpp"
+
+namespace ketgrad {
+
+// Cosine and sine of half an angle; what is meant to be 0 is 0.
+struct Trigonometry {
+  double c, s;
+
+  explicit Trigonometry(double angle);
+};
+
+// Factors of the members of a layer, and what no tile changes.
+template <typename Real>
+struct LayerNumbers {
+  std::vector<Trigonometry> scalars, lanes, table;
+  std::vector<std::vector<Trigonometry>> cross;
+  double re[kLanes<Real>], im[kLanes<Real>];
+  std::vector<std::array<Real, kLanes<Real>>> patterns;
+
+  // of(op): of its angle
+  LayerNumbers(const TileLayer& layer, const std::function<Trigonometry(int)>& of);
+};
+
+struct LayerTables {
+  Buffer memory;
+  bool ready = false, inverse = false;
+};
+
+// The layer on the tile with this base, or its inverse.
+template <typename Real>
+void prepare_layer(const TileLayer& layer, const LayerNumbers<Real>& numbers, const KernelTable<Real>& kernels,
+                   u64 base, bool inverse, u64 groups, LayerTables& tables, PhaseLayer<Real>& out);
+
+// Adds the gradients of trained members, from Im(conj(lambda) psi) of all groups, to out[member * lanes]. Consumes v.
+template <typename Real>
+void layer_sums(const TileLayer& layer, const KernelTable<Real>& kernels, u64 groups, u64 base, Real* v, double* out);
+
+}  // namespace ketgrad

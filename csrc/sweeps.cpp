@@ -1,0 +1,341 @@
+#include "sweeps.hpp"
+
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "buffer.hpp"
+#include "layers.hpp"
+
+namespace ketgrad {
+
+template <typename Real>
+struct Sweeps<Real>::Numbers {
+  std::vector<BlockAngles<Real>> blocks;
+  std::vector<std::array<Rotor<Real>, 2>> turns;  // for either sign
+  std::vector<LayerNumbers<Real>> layers;
+
+  Numbers(const TilePass<Real>& pass, const std::vector<Op>& ops, const std::vector<double>& angles) {
+    auto of = [&](int op) {
+      return Trigonometry(angles[static_cast<std::size_t>(ops[static_cast<std::size_t>(op)].angle)]);
+    };
+    for (const TileBlock& block : pass.blocks) {
+      BlockAngles<Real> out{};
+      for (std::size_t r = 0; r < block.ops.size(); ++r) {
+        const Trigonometry t = of(block.ops[r]);
+        for (int l = 0; l < kLanes<Real>; ++l) {
+          out.c[r][l] = static_cast<Real>(t.c);
+          out.s[r][l] = static_cast<Real>(t.s * lane_sign(l, block.lanes[r]));
+        }
+      }
+      blocks.push_back(out);
+    }
+    for (const TileTurn<Real>& turn : pass.turns) {
+      const Trigonometry t = of(turn.op);
+      std::array<Rotor<Real>, 2> out;
+      for (int sign = 0; sign < 2; ++sign)
+        for (int l = 0; l < kLanes<Real>; ++l) {
+          out[static_cast<std::size_t>(sign)].c[l] = static_cast<Real>(t.c);
+          out[static_cast<std::size_t>(sign)].s[l] = static_cast<Real>(sign ? -t.s : t.s);
+        }
+      turns.push_back(out);
+    }
+    for (const TileLayer& layer : pass.layers) layers.emplace_back(layer, of);
+  }
+};
+
+template <typename Real>
+struct Sweeps<Real>::Worker {
+  struct Prepared {
+    PhaseLayer<Real> layer;
+    BlockAngles<Real> angles;
+    bool sign;  // from outside
+  };
+  Buffer scratch;
+  std::vector<LayerTables> tables;
+  std::vector<Prepared> prepared;
+
+  Worker(const TilePass<Real>& pass, std::size_t bytes)
+      : scratch(bytes),
+        tables(pass.layers.size()),
+        prepared(pass.stages.size()) {}
+};
+
+template <typename Real>
+void Sweeps<Real>::prepare(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, u64 base,
+                           bool inverse, Worker& worker) const {
+  const std::size_t at = static_cast<std::size_t>(pass.stages[stage].index);
+  auto& out = worker.prepared[stage];
+  switch (pass.stages[stage].kind) {
+    case OpKind::Phase:
+      prepare_layer(pass.layers[at], numbers.layers[at], kernels_, base, inverse, pass.geometry.groups(),
+                    worker.tables[at], out.layer);
+      break;
+    case OpKind::Turn:
+      if (pass.stages[stage].lanes) {
+        out.sign = is_odd(base & pass.turns[at].outside);
+        break;
+      }
+      out.angles = numbers.blocks[at];
+      for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r)
+        out.angles.negate |= static_cast<unsigned>(is_odd(base & pass.blocks[at].outside[r]) != inverse) << r;
+      break;
+    case OpKind::Move:
+      out.sign = is_odd(base & pass.moves[at].outside);
+      break;
+    case OpKind::Gate:
+      break;
+  }
+}
+
+template <typename Real>
+template <typename Work>
+void Sweeps<Real>::over_tiles(const TilePass<Real>& pass, std::initializer_list<Real*> states, Work work,
+                              const Span* support) const {
+  constexpr u64 group = 2 * kLanes<Real>;
+  const Geometry& g = pass.geometry;
+  const u64 all = plan_.compiled.layout.groups, groups = g.groups(), tiles = all / groups;
+  const std::size_t row = (sizeof(Real) * group) << g.row_bits;
+  executor_.cut(tiles, Executor::tile_tasks(tiles), [&](u64 begin, u64 end, u64 task) {
+    Worker worker(pass, std::max(plan_.compiled.dense_scratch, groups * kLanes<Real> * sizeof(Real)));
+    Buffer packed[2];
+    for (u64 t = begin; t < end; ++t) {
+      const u64 base = deposit_bits(t, g.outside);
+      if (support && support->reduce(base)) continue;
+      Real* at[2] = {};
+      int k = 0;
+      for (Real* state : states) {
+        if (g.contiguous()) {
+          at[k] = state + base * group;
+        } else {
+          if (!packed[k]) packed[k] = Buffer(groups * group * sizeof(Real));
+          at[k] = packed[k].template as<Real>();
+          for (std::size_t r = 0; r < g.offsets.size(); ++r)
+            std::memcpy(at[k] + (r << g.row_bits) * group, state + (base ^ g.offsets[r]) * group, row);
+        }
+        ++k;
+      }
+      work(at, base, task, worker);
+      k = 0;
+      for (Real* state : states) {
+        if (!g.contiguous())
+          for (std::size_t r = 0; r < g.offsets.size(); ++r)
+            std::memcpy(state + (base ^ g.offsets[r]) * group, at[k] + (r << g.row_bits) * group, row);
+        ++k;
+      }
+      executor_.watch.tick(groups * (pass.stages.size() + 4) * 4 * states.size());
+    }
+  });
+}
+
+template <typename Real>
+void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, u64 base,
+                         bool inverse, Worker& worker, u64 chunk, u64 chunks) const {
+  const auto& from = pass.stages[stage];
+  const std::size_t at = static_cast<std::size_t>(from.index);
+  const u64 groups = pass.geometry.groups();
+  const auto& prepared = worker.prepared[stage];
+  auto part = [&](u64 items) { return std::pair{items / chunks * chunk, items / chunks * (chunk + 1)}; };
+  switch (from.kind) {
+    case OpKind::Phase: {
+      const auto [begin, end] = part(groups);
+      kernels_.phases(psi, prepared.layer, groups, begin, end);
+      break;
+    }
+    case OpKind::Turn:
+      if (from.lanes) {
+        const GateOp<Real>& op = pass.turns[at].gate;
+        const auto [begin, end] = part(op.index.count);
+        kernels_.pair(psi, op, numbers.turns[at][prepared.sign != inverse], begin, end);
+      } else {  // the turns of a block commute: undone in any order
+        const TurnBlock& block = pass.blocks[at].block;
+        const auto [begin, end] = part(block.index.count);
+        kernels_.turns(psi, block, prepared.angles, begin, end);
+      }
+      break;
+    case OpKind::Move: {  // its own inverse
+      const MoveOp<Real>& op = pass.moves[at].of[prepared.sign];
+      const auto [begin, end] = part(op.index.count);
+      if (pass.moves[at].moves[prepared.sign]) kernels_.move(psi, op, begin, end);
+      break;
+    }
+    case OpKind::Gate:
+      gates_.apply(pass.geometry, pass.gates[at], psi, base, inverse, worker.scratch.template as<Real>());
+      break;
+  }
+}
+
+// Calls work(first, last, chunks) for each run of stages of [from, to) that can share chunks; `layers` is how many
+// layers of `counted` stages a run may have.
+template <typename Stages, typename Counted, typename Work>
+void runs(const Stages& stages, u64 groups, std::size_t from, std::size_t to, Counted counted, Work work) {
+  const u64 chunks = groups >> std::min<int>(kChunkBits, std::countr_zero(groups));
+  while (from < to) {
+    std::size_t end = from + 1;
+    bool one = counted(from);
+    if (stages[from].local)
+      while (end < to && stages[end].local && !(one && counted(end))) one = counted(end++) || one;
+    work(from, end, stages[from].local && end > from + 1 ? chunks : u64{1});
+    from = end;
+  }
+}
+
+template <typename Real>
+void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse) const {
+  const Numbers numbers(pass, plan_.words.ops, angles_);
+  auto work = [&](Real* const* at, u64 base, u64, Worker& worker) {
+    for (std::size_t s = 0; s < pass.stages.size(); ++s) prepare(pass, numbers, s, base, false, worker);
+    runs(
+        pass.stages, pass.geometry.groups(), 0, pass.stages.size(), [](std::size_t) { return false; },
+        [&](std::size_t first, std::size_t last, u64 chunks) {
+          for (u64 chunk = 0; chunk < chunks; ++chunk)
+            for (std::size_t s = first; s < last; ++s)
+              apply(pass, numbers, s, at[0], base, false, worker, chunk, chunks);
+        });
+  };
+  over_tiles(pass, {psi}, work, sparse ? &pass.support : nullptr);
+}
+
+template <typename Real>
+void Sweeps<Real>::undo(const TilePass<Real>& pass, std::size_t count, Real* state) const {
+  const Numbers numbers(pass, plan_.words.ops, angles_);
+  over_tiles(pass, {state}, [&](Real* const* at, u64 base, u64, Worker& worker) {
+    for (std::size_t s = count; s-- > 0;) {
+      prepare(pass, numbers, s, base, true, worker);
+      apply(pass, numbers, s, at[0], base, true, worker, 0, 1);
+    }
+  });
+}
+
+template <typename Real>
+void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi,
+                                 Real* lambda, u64 base, Worker& worker, u64 chunk, u64 chunks, double* sums) const {
+  constexpr int lanes = kLanes<Real>;
+  const auto& from = pass.stages[stage];
+  const std::size_t at = static_cast<std::size_t>(from.index);
+  const u64 groups = pass.geometry.groups();
+  const auto& prepared = worker.prepared[stage];
+  double* out = sums + pass.sums[stage] * lanes;
+  auto part = [&](u64 items) { return std::pair{items / chunks * chunk, items / chunks * (chunk + 1)}; };
+  auto add = [&](double* to, const double* own, bool negate) {
+    for (int l = 0; l < lanes; ++l) to[l] += negate ? -own[l] : own[l];
+  };
+  auto axes = [&](int op, const GateOp<Real>& gate, bool sign, double* to) {
+    if (!plan_.words.ops[static_cast<std::size_t>(op)].full) return;
+    double own[2 * lanes] = {};
+    const auto [begin, end] = part(groups);
+    kernels_.axes(psi, lambda, gate, begin, end, own);
+    add(to + lanes, own, false);
+    add(to + 2 * lanes, own + lanes, sign);
+  };
+  switch (from.kind) {
+    case OpKind::Phase: {
+      const auto [begin, end] = part(groups);
+      kernels_.phases_reverse(psi, lambda, prepared.layer, groups, begin, end,
+                              pass.layers[at].masks.empty() ? nullptr : worker.scratch.template as<Real>());
+      break;
+    }
+    case OpKind::Turn:
+      if (from.lanes) {
+        const TileTurn<Real>& turn = pass.turns[at];
+        axes(turn.op, turn.gate, prepared.sign, out);
+        double own[lanes] = {};
+        const auto [begin, end] = part(turn.gate.index.count);
+        kernels_.pair_reverse(psi, lambda, turn.gate, numbers.turns[at][!prepared.sign], begin, end, own);
+        add(out, own, prepared.sign);
+      } else {
+        const TileBlock& block = pass.blocks[at];
+        for (std::size_t r = 0; r < block.ops.size(); ++r)
+          axes(block.ops[r], pass.axes[at * kBlockTurns + r], prepared.angles.negate >> r & 1, out + 3 * r * lanes);
+        double own[kBlockTurns * lanes] = {};
+        const auto [begin, end] = part(block.block.index.count);
+        kernels_.turns_reverse(psi, lambda, block.block, prepared.angles, begin, end, own);
+        for (std::size_t r = 0; r < block.ops.size(); ++r)
+          add(out + 3 * r * lanes, own + r * lanes, prepared.angles.negate >> r & 1);
+      }
+      break;
+    case OpKind::Gate:
+      if (plan_.compiled.steps[static_cast<std::size_t>(pass.gates[at].step)].slot >= 0) {
+        gates_.reverse(pass.geometry, pass.gates[at], psi, lambda, base, out);
+        break;
+      }
+      [[fallthrough]];
+    case OpKind::Move:
+      apply(pass, numbers, stage, psi, base, true, worker, chunk, chunks);
+      apply(pass, numbers, stage, lambda, base, true, worker, chunk, chunks);
+      break;
+  }
+}
+
+template <typename Real>
+void Sweeps<Real>::reverse(const TilePass<Real>& pass, std::size_t from, Real* psi, Real* lambda,
+                           std::vector<std::array<double, 3>>& measured) const {
+  constexpr int lanes = kLanes<Real>;
+  const Numbers numbers(pass, plan_.words.ops, angles_);
+  const u64 tasks = Executor::tile_tasks(plan_.compiled.layout.groups / pass.geometry.groups());
+  const std::size_t per_task = pass.n_sums * lanes;
+  std::vector<double> sums(tasks * per_task);
+  // backwards: stage n - 1 - k is the k-th
+  const std::size_t n = pass.stages.size();
+  std::vector<typename TilePass<Real>::Stage> backwards(pass.stages.rbegin(), pass.stages.rend());
+  auto layer_of = [&](std::size_t k) -> const TileLayer* {
+    const TileLayer* layer =
+        backwards[k].kind == OpKind::Phase ? &pass.layers[static_cast<std::size_t>(backwards[k].index)] : nullptr;
+    return layer && !layer->masks.empty() ? layer : nullptr;
+  };
+  over_tiles(pass, {psi, lambda}, [&](Real* const* at, u64 base, u64 task, Worker& worker) {
+    double* own = sums.data() + task * per_task;
+    for (std::size_t s = from; s < n; ++s) prepare(pass, numbers, s, base, false, worker);
+    runs(
+        backwards, pass.geometry.groups(), 0, n - from, [&](std::size_t k) { return layer_of(k) != nullptr; },
+        [&](std::size_t first, std::size_t last, u64 chunks) {
+          for (u64 chunk = 0; chunk < chunks; ++chunk)
+            for (std::size_t k = first; k < last; ++k)
+              reverse_stage(pass, numbers, n - 1 - k, at[0], at[1], base, worker, chunk, chunks, own);
+          for (std::size_t k = first; k < last; ++k)  // one at most
+            if (const TileLayer* layer = layer_of(k))
+              layer_sums(*layer, kernels_, pass.geometry.groups(), base, worker.scratch.template as<Real>(),
+                         own + pass.sums[n - 1 - k] * lanes);
+        });
+  });
+  auto total = [&](std::size_t slot, u64 signs) {
+    double sum = 0;
+    for (int l = 0; l < lanes; ++l) {
+      double lane = 0;
+      for (u64 t = 0; t < tasks; ++t) lane += sums[t * per_task + slot * lanes + static_cast<std::size_t>(l)];
+      sum += lane_sign(l, signs) * lane;
+    }
+    return sum;
+  };
+  for (std::size_t s = from; s < pass.stages.size(); ++s) {
+    const std::size_t at = static_cast<std::size_t>(pass.stages[s].index), slot = pass.sums[s];
+    auto put = [&](int op, std::size_t first, u64 signs) {
+      auto& to = measured[static_cast<std::size_t>(op)];
+      to = {total(first, signs), total(first + 1, 0), total(first + 2, 0)};
+    };
+    switch (pass.stages[s].kind) {
+      case OpKind::Phase:
+        for (const TileLayer::Member& m : pass.layers[at].trained)
+          measured[static_cast<std::size_t>(m.op)][0] = total(slot + static_cast<std::size_t>(m.sum), 0);
+        break;
+      case OpKind::Turn:
+        if (pass.stages[s].lanes) {
+          put(pass.turns[at].op, slot, 0);  // the operand has the signs of lanes
+        } else {
+          for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r)
+            put(pass.blocks[at].ops[r], slot + 3 * r, pass.blocks[at].lanes[r]);
+        }
+        break;
+      case OpKind::Gate:
+        measured[static_cast<std::size_t>(pass.gates[at].op)][0] = total(slot, 0);
+        break;
+      case OpKind::Move:
+        break;
+    }
+  }
+}
+
+template class Sweeps<float>;
+template class Sweeps<double>;
+
+}  // namespace ketgrad

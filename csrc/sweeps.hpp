@@ -1,0 +1,58 @@
+// The numbers of one call for a large circuit, and its passes over a state: forward, back with gradients, undone.
+#pragma once
+
+#include <array>
+#include <initializer_list>
+#include <vector>
+
+#include "executor.hpp"
+#include "gate_runner.hpp"
+#include "tiles.hpp"
+
+namespace ketgrad {
+
+template <typename Real>
+class Sweeps {
+ public:
+  // `angles` of instructions; `entries` of the tables among them.
+  Sweeps(const TilePlan<Real>& plan, const KernelTable<Real>& kernels, const Executor& executor,
+         std::vector<double> angles_of_ops, const std::vector<Rotor<Real>>& rotors_of_steps,
+         const std::vector<TableEntries<Real>>& entries_of_steps)
+      : plan_(plan),
+        kernels_(kernels),
+        executor_(executor),
+        angles_(std::move(angles_of_ops)),
+        gates_{kernels, rotors_of_steps, entries_of_steps} {}
+
+  // `sparse`: the state began as |0..0>, so tiles outside the support of the pass are 0 and stay so.
+  void forward(const TilePass<Real>& pass, Real* psi, bool sparse) const;
+  // Stages from the last to `from`, undone on both; adds what was measured to measured[op][0..2]: along the turn's own
+  // axis, and for a full one along x and z.
+  void reverse(const TilePass<Real>& pass, std::size_t from, Real* psi, Real* lambda,
+               std::vector<std::array<double, 3>>& measured) const;
+  // The first `count` stages, undone.
+  void undo(const TilePass<Real>& pass, std::size_t count, Real* state) const;
+
+ private:
+  struct Numbers;  // of a pass
+  struct Worker;   // what a thread keeps from tile to tile
+
+  template <typename Work>
+  void over_tiles(const TilePass<Real>& pass, std::initializer_list<Real*> states, Work work,
+                  const Span* support = nullptr) const;
+  // What a stage takes from the base of a tile.
+  void prepare(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, std::uint64_t base, bool inverse,
+               Worker& worker) const;
+  // On part `chunk` of `chunks` of a tile; gates want the whole.
+  void apply(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, std::uint64_t base,
+             bool inverse, Worker& worker, std::uint64_t chunk, std::uint64_t chunks) const;
+  void reverse_stage(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, Real* lambda,
+                     std::uint64_t base, Worker& worker, std::uint64_t chunk, std::uint64_t chunks, double* sums) const;
+  const TilePlan<Real>& plan_;
+  const KernelTable<Real>& kernels_;
+  const Executor& executor_;
+  const std::vector<double> angles_;
+  const GateRunner<Real> gates_;
+};
+
+}  // namespace ketgrad

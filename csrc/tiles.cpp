@@ -1,0 +1,316 @@
+#include "tiles.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <map>
+
+namespace ketgrad {
+
+namespace {
+
+TileLayer make_layer(const std::vector<int>& members, const std::vector<Op>& ops, const std::vector<bool>& trained,
+                     const Geometry& g, int lane_bits) {
+  TileLayer out;
+  std::map<u64, std::vector<TileLayer::Member>> cross;
+  for (const int op : members) {
+    const u64 signs = ops[static_cast<std::size_t>(op)].signs, high = signs >> lane_bits;
+    TileLayer::Member m{op, signs & low_ones(lane_bits), g.signs(high), high & g.outside};
+    if (trained[static_cast<std::size_t>(op)]) {
+      m.sum = static_cast<int>(out.trained.size());
+      out.trained.push_back(m);
+      out.masks.push_back(m.tile);
+    }
+    if (m.tile && m.lanes)
+      cross[m.lanes].push_back(m);
+    else if (m.tile)
+      out.table.push_back(m);
+    else
+      (m.outside ? m.lanes ? out.lanes : out.scalars : out.fixed).push_back(m);
+  }
+  std::sort(out.masks.begin(), out.masks.end());
+  out.masks.erase(std::unique(out.masks.begin(), out.masks.end()), out.masks.end());
+  out.cross.assign(cross.begin(), cross.end());
+  for (TileLayer::Member& m : out.trained)
+    m.mask = static_cast<int>(std::lower_bound(out.masks.begin(), out.masks.end(), m.tile) - out.masks.begin());
+  auto varies = [](const std::vector<TileLayer::Member>& list) {
+    return std::any_of(list.begin(), list.end(), [](const TileLayer::Member& m) { return m.outside != 0; });
+  };
+  out.table_varies = varies(out.table) ||
+                     std::any_of(out.cross.begin(), out.cross.end(), [&](const auto& c) { return varies(c.second); });
+  return out;
+}
+
+// A few flips with pivots of their own, and the blocks they make.
+TileBlock make_block(const std::vector<int>& members, const std::vector<Op>& ops, const Geometry& g, int lane_bits) {
+  TileBlock out{};
+  out.ops = members;
+  TurnBlock& b = out.block;
+  b.turns = static_cast<int>(members.size());
+  Span span;
+  u64 flips[kBlockTurns] = {};
+  for (int r = 0; r < b.turns; ++r) {
+    const Op& op = ops[static_cast<std::size_t>(members[static_cast<std::size_t>(r)])];
+    flips[r] = g.flips(op.flips >> lane_bits);
+    b.signs[r] = g.signs(op.signs >> lane_bits);
+    out.lanes.push_back(op.signs & low_ones(lane_bits));
+    out.outside.push_back(op.signs >> lane_bits & g.outside);
+    span.add(span.reduce(flips[r]));
+  }
+  u64 fixed = 0;
+  for (const u64 p : span.pivots) fixed |= p;
+  b.index = {fixed, 0, g.groups() >> b.turns};
+  for (int k = 0; k < 1 << b.turns; ++k) {
+    b.offset[k] = 0;
+    for (int r = 0; r < b.turns; ++r)
+      if (k >> r & 1) b.offset[k] ^= flips[r];
+  }
+  for (int r = 0; r < b.turns; ++r) {
+    b.own[r] = 0;
+    for (int k = 0; k < 1 << b.turns; ++k)
+      if (!(k >> r & 1) && is_odd(b.offset[k] & b.signs[r])) b.own[r] |= static_cast<std::uint16_t>(1 << k);
+    // a sign bit that no block varies in is the same for all: nothing to look at
+    if (!(b.signs[r] & ~fixed)) b.signs[r] = 0;
+  }
+  return out;
+}
+
+// A turn as a pair gate: unit -s(i).
+template <typename Real>
+GateOp<Real> pair_of(const Op& op, const Geometry& g, int lane_bits) {
+  GateOp<Real> out{};
+  out.x_hi = g.flips(op.flips >> lane_bits);
+  out.z_hi = g.signs(op.signs >> lane_bits);
+  out.x_lo = static_cast<int>(op.flips & low_ones(lane_bits));
+  const u64 pivot = out.x_hi ? std::bit_floor(out.x_hi) : 0;
+  out.index = {pivot, 0, g.groups() >> (pivot != 0)};
+  const int across = is_odd(out.x_hi & out.z_hi) ? -1 : 1;
+  for (int l = 0; l < kLanes<Real>; ++l) {
+    out.act_a[l] = out.act_b[l] = 1;
+    out.unit_a[l] = static_cast<Real>(-lane_sign(l, op.signs & low_ones(lane_bits)));
+    out.unit_b[l] = out.unit_a[l] * static_cast<Real>(across);
+  }
+  return out;
+}
+
+template <typename Real>
+TileMove<Real> make_move(const Op& op, const Geometry& g, int lane_bits) {
+  TileMove<Real> out{};
+  out.outside = op.signs >> lane_bits & g.outside;
+  for (int sign = 0; sign < 2; ++sign) {
+    MoveOp<Real>& m = out.of[sign];
+    m.x_hi = g.flips(op.flips >> lane_bits);
+    m.signs = g.signs(op.signs >> lane_bits);
+    m.x_lo = static_cast<int>(op.flips & low_ones(lane_bits));
+    const u64 pivot = m.x_hi ? std::bit_floor(m.x_hi) : 0;
+    m.index = {pivot, 0, g.groups() >> (pivot != 0)};
+    for (int p = 0; p < 2; ++p)
+      for (int l = 0; l < kLanes<Real>; ++l) {
+        const bool parity = (p ^ sign) != (lane_sign(l, op.signs & low_ones(lane_bits)) < 0);
+        m.take[p][l] = parity != op.even;
+        if (m.take[p][l] != 0 && (p == 0 || m.signs)) out.moves[sign] = true;
+      }
+  }
+  return out;
+}
+
+template <typename Real>
+void fill_gate(TileGate<Real>& out, const Compiled<Real>& compiled, const Geometry& g) {
+  const Step& from = compiled.steps[static_cast<std::size_t>(out.step)];
+  const std::size_t at = static_cast<std::size_t>(from.operand);
+  auto inner = [&](const IndexMap& map) {
+    out.controls = map.fixed & g.outside;
+    out.values = map.value & g.outside;
+    const u64 fixed = g.bits(map.fixed & ~g.outside);
+    return IndexMap{fixed, g.bits(map.value & ~g.outside), g.groups() >> std::popcount(fixed)};
+  };
+  switch (from.kind) {
+    case Kind::Pair:
+    case Kind::Permute:
+    case Kind::Diagonal:
+      out.gate = compiled.gates[at];
+      out.signs = out.gate.z_hi & g.outside;
+      out.gate.index = inner(out.gate.index);
+      out.gate.x_hi = g.bits(out.gate.x_hi);
+      out.gate.z_hi = g.bits(out.gate.z_hi & ~g.outside);
+      break;
+    case Kind::Mix:
+      out.mix = compiled.mixes[at];
+      out.inverse_mix = compiled.inverse_mixes[at];
+      out.mix.index = out.inverse_mix.index = inner(out.mix.index);
+      out.mix.x_hi = out.inverse_mix.x_hi = g.bits(out.mix.x_hi);
+      break;
+    case Kind::Dense:
+      out.dense = compiled.denses[at].forward;
+      out.inverse_dense = compiled.denses[at].inverse;
+      for (const u64 offset : compiled.denses[at].offsets) out.offsets.push_back(g.bits(offset));
+      out.dense.index = out.inverse_dense.index = inner(out.dense.index);
+      out.dense.offsets = out.inverse_dense.offsets = out.offsets.data();
+      break;
+    case Kind::Table:
+      out.table = compiled.tables[at].op;
+      out.controls = out.table.index.fixed & ~g.rows();
+      out.values = out.table.index.value & ~g.rows();
+      out.signs = out.table.mask & ~g.rows();
+      out.table.index = {out.table.index.fixed & g.rows(), out.table.index.value & g.rows(),
+                         (u64{1} << g.row_bits) >> std::popcount(out.table.index.fixed & g.rows())};
+      out.table.mask &= g.rows();
+      break;
+    case Kind::Prepare:
+      break;
+  }
+}
+
+std::vector<bool> find_trained(const Source& source, const Words& words) {
+  std::vector<bool> out;
+  for (const Op& op : words.ops) {
+    int instruction = op.gate;
+    bool group = false;
+    if (op.angle >= 0) {
+      const Angle& a = words.angles[static_cast<std::size_t>(op.angle)];
+      instruction = a.factor == 0 ? -1 : a.instruction;
+      group = a.group >= 0 && op.full;
+    }
+    out.push_back(group || (instruction >= 0 && source.instructions[static_cast<std::size_t>(instruction)].slot >= 0));
+  }
+  return out;
+}
+
+Source with_terms(const Source& source, const Words& words) {
+  Source out = source;
+  out.terms = words.terms;
+  return out;
+}
+
+}  // namespace
+
+Geometry::Geometry(const Span& span, int rows, int group_bits) : row_bits(rows) {
+  std::vector<std::pair<u64, u64>> by_pivot;
+  for (std::size_t k = 0; k < span.directions.size(); ++k) by_pivot.emplace_back(span.pivots[k], span.directions[k]);
+  std::sort(by_pivot.begin(), by_pivot.end());
+  outside = low_ones(group_bits);
+  for (const auto& [pivot, direction] : by_pivot) {
+    if (directions.empty() && direction == u64{1} << row_bits) {
+      ++row_bits;
+    } else {
+      pivots.push_back(pivot);
+      directions.push_back(direction);
+    }
+    outside &= ~pivot;
+  }
+  outside &= ~this->rows();
+  offsets.resize(std::size_t{1} << directions.size());
+  for (std::size_t r = 1; r < offsets.size(); ++r)
+    offsets[r] = offsets[r & (r - 1)] ^ directions[static_cast<std::size_t>(std::countr_zero(r))];
+}
+
+u64 Geometry::flips(u64 v) const {
+  u64 out = v & rows();
+  for (std::size_t k = 0; k < pivots.size(); ++k)
+    if (v & pivots[k]) out |= u64{1} << (row_bits + static_cast<int>(k));
+  return out;
+}
+
+u64 Geometry::signs(u64 u) const {
+  u64 out = u & rows();
+  for (std::size_t k = 0; k < directions.size(); ++k)
+    if (is_odd(u & directions[k])) out |= u64{1} << (row_bits + static_cast<int>(k));
+  return out;
+}
+
+u64 Geometry::bits(u64 mask) const { return flips(mask); }
+
+template <typename Real>
+TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& ops,
+                         const std::vector<bool>& trained_ops, const Pass& pass, int row_bits) {
+  const int lane_bits = compiled.layout.lane_bits;
+  if (pass.whole) {
+    whole = ops[static_cast<std::size_t>(pass.stages[0].ops[0])].gate;
+    return;
+  }
+  geometry = Geometry(pass.span, row_bits, std::countr_zero(compiled.layout.groups));
+  for (const auto& stage : pass.stages) {
+    const Op& first = ops[static_cast<std::size_t>(stage.ops[0])];
+    Stage out{stage.kind, false, false, 0};
+    const u64 chunk = low_ones(kChunkBits);
+    sums.push_back(n_sums);
+    trained.push_back(std::any_of(stage.ops.begin(), stage.ops.end(),
+                                  [&](int op) { return trained_ops[static_cast<std::size_t>(op)]; }));
+    switch (stage.kind) {
+      case OpKind::Phase:
+        out.index = static_cast<int>(layers.size());
+        layers.push_back(make_layer(stage.ops, ops, trained_ops, geometry, lane_bits));
+        n_sums += layers.back().trained.size();
+        out.local = true;
+        break;
+      case OpKind::Turn:
+        out.lanes = first.flips & low_ones(lane_bits);
+        if (out.lanes) {
+          out.index = static_cast<int>(turns.size());
+          turns.push_back(
+              {pair_of<Real>(first, geometry, lane_bits), stage.ops[0], first.signs >> lane_bits & geometry.outside});
+          out.local = turns.back().gate.x_hi <= chunk;
+        } else {
+          out.index = static_cast<int>(blocks.size());
+          blocks.push_back(make_block(stage.ops, ops, geometry, lane_bits));
+          out.local =
+              *std::max_element(std::begin(blocks.back().block.offset), std::end(blocks.back().block.offset)) <= chunk;
+          for (int r = 0; r < kBlockTurns; ++r)
+            axes.push_back(r < static_cast<int>(stage.ops.size())
+                               ? pair_of<Real>(ops[static_cast<std::size_t>(stage.ops[static_cast<std::size_t>(r)])],
+                                               geometry, lane_bits)
+                               : GateOp<Real>{});
+        }
+        n_sums += 3 * stage.ops.size();
+        break;
+      case OpKind::Move:
+        out.index = static_cast<int>(moves.size());
+        moves.push_back(make_move<Real>(first, geometry, lane_bits));
+        out.local = moves.back().of[0].x_hi <= chunk;
+        break;
+      case OpKind::Gate:
+        out.index = static_cast<int>(gates.size());
+        gates.emplace_back();
+        gates.back().op = stage.ops[0];
+        gates.back().step = first.gate;
+        gates.back().kind = compiled.steps[static_cast<std::size_t>(first.gate)].kind;
+        fill_gate(gates.back(), compiled, geometry);
+        n_sums += 1;
+        break;
+    }
+    stages.push_back(out);
+  }
+}
+
+template <typename Real>
+TilePlan<Real>::TilePlan(const Source& source)
+    : words(source, std::countr_zero(static_cast<unsigned>(kLanes<Real>))),
+      trained(find_trained(source, words)),
+      compiled(with_terms(source, words), std::countr_zero(static_cast<unsigned>(kLanes<Real>))) {
+  const Tiling sizes = tiling();
+  const int lane_bits = compiled.layout.lane_bits, group_bits = std::countr_zero(compiled.layout.groups);
+  const int row_bits = std::min(sizes.row_bits, group_bits);
+  Span support;
+  for (const Pass& pass : plan_passes(words.ops, lane_bits, group_bits, sizes)) {
+    passes.emplace_back(compiled, words.ops, trained, pass, row_bits);
+    for (const u64 direction : pass.span.directions) support.extend(direction);
+    if (pass.whole)
+      for (int b = row_bits; b < group_bits; ++b) support.extend(u64{1} << b);
+    passes.back().support = support;
+  }
+  const std::vector<bool> none(words.tail.size());
+  for (const Pass& pass : plan_passes(words.tail, lane_bits, group_bits, sizes))
+    tail.emplace_back(compiled, words.tail, none, pass, row_bits);
+}
+
+template <typename Real>
+bool TilePlan<Real>::suits(const Source& source) {
+  const int group_bits = source.n_bits - std::countr_zero(static_cast<unsigned>(kLanes<Real>));
+  return group_bits >= std::max(1, tiling().least_bits);
+}
+
+template struct TilePass<float>;
+template struct TilePass<double>;
+template struct TilePlan<float>;
+template struct TilePlan<double>;
+
+}  // namespace ketgrad

@@ -1,0 +1,123 @@
+// A pass of the plan over one tile: kernel operands in the tile's own coordinates, and the sweeps through its stages.
+//
+// A tile's groups lie packed in a buffer. Coordinate t of a group: its lowest bits are those of the row, each further
+// bit says whether a direction of the pass is taken. What a stage reads outside, a sign or whether controls hold, is
+// one fact for a whole tile, told by its base.
+#pragma once
+
+#include <vector>
+
+#include "compiled.hpp"
+#include "planner.hpp"
+
+namespace ketgrad {
+
+// From group indices to coordinates of a tile.
+struct Geometry {
+  int row_bits = 0;                       // of contiguous rows; directions that continue a row are part of it
+  std::vector<std::uint64_t> directions;  // beyond the rows, ascending pivots
+  std::vector<std::uint64_t> pivots;
+  std::uint64_t outside = 0;           // bits of a base
+  std::vector<std::uint64_t> offsets;  // of the rows
+
+  Geometry() = default;
+  Geometry(const Span& span, int row_bits, int group_bits);
+
+  std::uint64_t groups() const { return offsets.size() << row_bits; }
+  std::uint64_t rows() const { return (std::uint64_t{1} << row_bits) - 1; }
+  bool contiguous() const { return offsets.size() == 1; }
+  std::uint64_t flips(std::uint64_t v) const;    // coordinates of a vector of the span
+  std::uint64_t signs(std::uint64_t u) const;    // parity(i & u) = parity(t & signs(u)) + parity(base & u)
+  std::uint64_t bits(std::uint64_t mask) const;  // coordinates that are bits of the index
+};
+
+struct TileLayer {
+  struct Member {
+    int op;
+    std::uint64_t lanes, tile, outside;
+    int mask = -1, sum = -1;  // of a trained member: index into `masks`, and its place among the sums of the layer
+  };
+  std::vector<Member> fixed, scalars, lanes;  // no tile part: same for all tiles; one number; one for each lane
+  std::vector<Member> table;                  // no lanes
+  std::vector<std::pair<std::uint64_t, std::vector<Member>>> cross;  // by lanes
+  bool table_varies = false;                                         // some member of a table has a sign from outside
+  std::vector<std::uint64_t> masks;                                  // of trained members, ascending
+  std::vector<Member> trained;
+};
+
+struct TileBlock {
+  TurnBlock block;
+  std::vector<int> ops;
+  std::vector<std::uint64_t> lanes, outside;
+};
+
+template <typename Real>
+struct TileTurn {  // one that flips lanes
+  GateOp<Real> gate;
+  int op;
+  std::uint64_t outside;
+};
+
+template <typename Real>
+struct TileMove {
+  MoveOp<Real> of[2];  // for either sign from outside
+  bool moves[2];       // whether anything does
+  std::uint64_t outside;
+};
+
+// A gate: the operand in the coordinates of the tile; the masks are of the base, or of a table's rows.
+template <typename Real>
+struct TileGate {
+  Kind kind;
+  int op, step;
+  std::uint64_t signs = 0, controls = 0, values = 0;
+  GateOp<Real> gate;
+  MixOp<Real> mix, inverse_mix;
+  DenseOp<Real> dense, inverse_dense;
+  std::vector<std::uint64_t> offsets;
+  TableOp<Real> table;
+};
+
+inline constexpr int kChunkBits = 7;  // 2^7 groups, 16 KiB: stages that stay inside run on a chunk before the next
+
+template <typename Real>
+struct TilePass {
+  struct Stage {
+    OpKind kind;
+    bool lanes;  // of turns: one that flips lanes
+    bool local;  // it couples groups of one chunk only
+    int index;   // into the vector of its kind
+  };
+  Geometry geometry;
+  Span support;    // with the rows, where amplitudes can be other than 0 after it, from |0..0> on
+  int whole = -1;  // or the step that runs on the whole state
+  std::vector<Stage> stages;
+  std::vector<TileLayer> layers;
+  std::vector<TileBlock> blocks;
+  std::vector<TileTurn<Real>> turns;
+  std::vector<GateOp<Real>> axes;  // of each turn of a block, kBlockTurns a block
+  std::vector<TileMove<Real>> moves;
+  std::vector<TileGate<Real>> gates;
+  std::vector<bool> trained;      // whether a stage has an op with a gradient
+  std::vector<std::size_t> sums;  // of each stage, where its sums begin, in units of a group's lanes
+  std::size_t n_sums = 0;
+
+  TilePass(const Compiled<Real>& compiled, const std::vector<Op>& ops, const std::vector<bool>& trained_ops,
+           const Pass& pass, int row_bits);
+  TilePass(const TilePass&) = delete;  // operands point into it
+  TilePass(TilePass&&) = default;
+};
+
+// What a large circuit runs by.
+template <typename Real>
+struct TilePlan {
+  Words words;
+  std::vector<bool> trained;  // ops
+  std::vector<TilePass<Real>> passes, tail;
+  Compiled<Real> compiled;  // gates, and observables in physical words
+
+  explicit TilePlan(const Source& source);
+  static bool suits(const Source& source);
+};
+
+}  // namespace ketgrad

@@ -1,0 +1,301 @@
+// Kernels of the tiles of one large state: blocks of real rotations, moves, and the inner products of three axes.
+#pragma once
+
+#include "gates.inc.hpp"
+
+namespace ketgrad {
+namespace {
+
+// How many turns are done on groups held in registers: 2^n of them, one part of one register each; back, of two states.
+inline constexpr int kTurnsAtOnce = KETGRAD_VECTOR_BYTES == 64 ? 4 : KETGRAD_VECTOR_BYTES == 32 ? 3 : 2;
+inline constexpr int kTurnsBack = KETGRAD_VECTOR_BYTES == 64 ? 3 : 2;
+
+// Sines of one register, either sign: s[r][sign].
+template <typename Real>
+struct BlockCoefficients {
+  Reg<Real> c[kBlockTurns], s[kBlockTurns][2];
+
+  inline __attribute__((always_inline)) BlockCoefficients(const TurnBlock& op, const BlockAngles<Real>& angles, int reg,
+                                                          bool inverse) {
+    for (int r = 0; r < op.turns; ++r) {
+      c[r] = load(angles.c[r] + reg * Lanes<Real>::width);
+      const Reg<Real> plus = load(angles.s[r] + reg * Lanes<Real>::width);
+      const bool negate = ((angles.negate >> r) & 1) != inverse;
+      s[r][negate] = plus;
+      s[r][!negate] = -plus;
+    }
+  }
+};
+
+// The sign of turn r at element k: one for the block, or (own) one for each k.
+template <bool kOwn>
+inline __attribute__((always_inline)) int sign_at(const TurnBlock& op, int r, int k, int whole) {
+  if constexpr (kOwn) return whole ^ ((op.own[r] >> k) & 1);
+  return whole;
+}
+
+// Turns kFirst .. kFirst + kTurns - 1 of a block of kAll, on 2^kTurns groups in registers: for each choice of the
+// others. Element k is `at` + place[k].
+template <typename Real, int kAll, int kFirst, int kTurns, bool kOwn>
+inline __attribute__((always_inline)) void turn_part(Real* at, const u64* place, const TurnBlock& op,
+                                                     const BlockCoefficients<Real>& q, const int* whole) {
+#pragma GCC unroll 1
+  for (int n = 0; n < 1 << (kAll - kTurns); ++n) {
+    const int base = (n & ((1 << kFirst) - 1)) | (n >> kFirst) << (kFirst + kTurns);
+    Reg<Real> v[1 << kTurns];
+#pragma GCC unroll 16
+    for (int k = 0; k < 1 << kTurns; ++k) v[k] = load(at + place[base + (k << kFirst)]);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTurns; ++t) {
+      const int r = kFirst + t;
+#pragma GCC unroll 16
+      for (int k = 0; k < 1 << kTurns; ++k) {
+        if (k & (1 << t)) continue;
+        const Reg<Real> s = q.s[r][sign_at<kOwn>(op, r, base + (k << kFirst), whole[r])];
+        const Reg<Real> x = v[k], y = v[k | (1 << t)];
+        v[k] = q.c[r] * x - s * y;
+        v[k | (1 << t)] = q.c[r] * y + s * x;
+      }
+    }
+#pragma GCC unroll 16
+    for (int k = 0; k < 1 << kTurns; ++k) store(at + place[base + (k << kFirst)], v[k]);
+  }
+}
+
+template <typename Real, int kAll, int kFirst, int kTurns, bool kOwn>
+inline __attribute__((always_inline)) void turn_part_back(Real* at, Real* to, const u64* place, const TurnBlock& op,
+                                                          const BlockCoefficients<Real>& q, const int* whole,
+                                                          Reg<Real>* total) {
+#pragma GCC unroll 1
+  for (int n = 0; n < 1 << (kAll - kTurns); ++n) {
+    const int base = (n & ((1 << kFirst) - 1)) | (n >> kFirst) << (kFirst + kTurns);
+    Reg<Real> v[1 << kTurns], w[1 << kTurns];
+#pragma GCC unroll 16
+    for (int k = 0; k < 1 << kTurns; ++k) {
+      v[k] = load(at + place[base + (k << kFirst)]);
+      w[k] = load(to + place[base + (k << kFirst)]);
+    }
+#pragma GCC unroll 4
+    for (int t = kTurns - 1; t >= 0; --t) {
+      const int r = kFirst + t;
+      Reg<Real> sum{};
+#pragma GCC unroll 16
+      for (int k = 0; k < 1 << kTurns; ++k) {
+        if (k & (1 << t)) continue;
+        const int sign = sign_at<kOwn>(op, r, base + (k << kFirst), whole[r]), j = k | (1 << t);
+        const Reg<Real> s = q.s[r][sign], x = v[k], y = v[j], lx = w[k], ly = w[j];
+        if (kOwn && sign)
+          sum += lx * y - ly * x;
+        else
+          sum += ly * x - lx * y;
+        v[k] = q.c[r] * x - s * y;
+        v[j] = q.c[r] * y + s * x;
+        w[k] = q.c[r] * lx - s * ly;
+        w[j] = q.c[r] * ly + s * lx;
+      }
+      total[r] += !kOwn && whole[r] ? -sum : sum;
+    }
+#pragma GCC unroll 16
+    for (int k = 0; k < 1 << kTurns; ++k) {
+      store(at + place[base + (k << kFirst)], v[k]);
+      store(to + place[base + (k << kFirst)], w[k]);
+    }
+  }
+}
+
+// The turns of a block, at most kMost at once.
+template <typename Real, int kAll, int kMost, bool kOwn, int kFirst = 0>
+inline __attribute__((always_inline)) void turn_all(Real* at, const u64* place, const TurnBlock& op,
+                                                    const BlockCoefficients<Real>& q, const int* whole) {
+  constexpr int turns = kAll - kFirst < kMost ? kAll - kFirst : kMost;
+  if constexpr (turns > 0) {
+    turn_part<Real, kAll, kFirst, turns, kOwn>(at, place, op, q, whole);
+    turn_all<Real, kAll, kMost, kOwn, kFirst + turns>(at, place, op, q, whole);
+  }
+}
+
+template <typename Real, int kAll, int kMost, bool kOwn, int kFirst = 0>
+inline __attribute__((always_inline)) void turn_all_back(Real* at, Real* to, const u64* place, const TurnBlock& op,
+                                                         const BlockCoefficients<Real>& q, const int* whole,
+                                                         Reg<Real>* total) {
+  constexpr int turns = kAll - kFirst < kMost ? kAll - kFirst : kMost;
+  if constexpr (turns > 0) {
+    turn_part_back<Real, kAll, kFirst, turns, kOwn>(at, to, place, op, q, whole, total);
+    turn_all_back<Real, kAll, kMost, kOwn, kFirst + turns>(at, to, place, op, q, whole, total);
+  }
+}
+
+// Where the elements of the block at i are, and its signs.
+template <typename Real, int kAll, bool kSigned>
+struct BlockPlace {
+  u64 offset[1 << kAll], place[1 << kAll];
+  int whole[kAll] = {};
+
+  explicit BlockPlace(const TurnBlock& op) {
+    for (int k = 0; k < 1 << kAll; ++k) offset[k] = op.offset[k] * (2 * kLanes<Real>);
+  }
+
+  inline __attribute__((always_inline)) void go_to(const TurnBlock& op, u64 i) {
+    const u64 at = i * (2 * kLanes<Real>);
+#pragma GCC unroll 16
+    for (int k = 0; k < 1 << kAll; ++k) place[k] = at ^ offset[k];
+    if constexpr (kSigned)
+      for (int r = 0; r < kAll; ++r) whole[r] = parity(i & op.signs[r]);
+  }
+};
+
+template <typename Real, int kAll, bool kSigned, bool kOwn>
+void turns_loop(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin, u64 end) {
+  const Items items(op.index);
+  BlockPlace<Real, kAll, kSigned> block(op);
+  for (int reg = 0; reg < Lanes<Real>::count; ++reg) {
+    const BlockCoefficients<Real> q(op, angles, reg, false);
+    Real* p = psi + reg * Lanes<Real>::width;
+    items.each(begin, end, [&](u64 i) __attribute__((always_inline)) {
+      block.go_to(op, i);
+      turn_all<Real, kAll, kTurnsAtOnce, kOwn>(p, block.place, op, q, block.whole);
+      turn_all<Real, kAll, kTurnsAtOnce, kOwn>(p + kLanes<Real>, block.place, op, q, block.whole);
+    });
+  }
+}
+
+template <typename Real, int kAll, bool kSigned, bool kOwn>
+void turns_reverse_loop(Real* psi, Real* lambda, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin,
+                        u64 end, double* sums) {
+  const Items items(op.index);
+  BlockPlace<Real, kAll, kSigned> block(op);
+  for (int reg = 0; reg < Lanes<Real>::count; ++reg) {
+    const BlockCoefficients<Real> q(op, angles, reg, true);
+    const int at = reg * Lanes<Real>::width;
+    Reg<Real> total[kAll];
+    for (int r = 0; r < kAll; ++r) total[r] = Reg<Real>{};
+    for (u64 start = begin; start < end; start += kFlush) {
+      const u64 stop = start + kFlush < end ? start + kFlush : end;
+      items.each(start, stop, [&](u64 i) __attribute__((always_inline)) {
+        block.go_to(op, i);
+        for (int part = 0; part < 2; ++part)
+          turn_all_back<Real, kAll, kTurnsBack, kOwn>(psi + at + part * kLanes<Real>, lambda + at + part * kLanes<Real>,
+                                                      block.place, op, q, block.whole, total);
+      });
+      for (int r = 0; r < kAll; ++r) {
+        for (int w = 0; w < Lanes<Real>::width; ++w)
+          sums[r * kLanes<Real> + at + w] += static_cast<double>(total[r][w]);
+        total[r] = Reg<Real>{};
+      }
+    }
+  }
+}
+
+// Calls `call` with the number of turns and the two flags of their signs as compile-time constants.
+template <typename Call>
+inline void choose_block(const TurnBlock& op, Call call) {
+  bool is_signed = false, own = false;
+  for (int r = 0; r < op.turns; ++r) {
+    is_signed = is_signed || op.signs[r];
+    own = own || op.own[r];
+  }
+  auto with = [&](auto turns) {
+    if (own)
+      call(turns, std::true_type{}, std::true_type{});
+    else if (is_signed)
+      call(turns, std::true_type{}, std::false_type{});
+    else
+      call(turns, std::false_type{}, std::false_type{});
+  };
+  switch (op.turns) {
+    case 1:
+      return with(std::integral_constant<int, 1>{});
+    case 2:
+      return with(std::integral_constant<int, 2>{});
+    case 3:
+      return with(std::integral_constant<int, 3>{});
+    default:
+      return with(std::integral_constant<int, 4>{});
+  }
+}
+
+template <typename Real>
+void turns(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin, u64 end) {
+  choose_block(op, [&](auto count, auto is_signed, auto own) {
+    turns_loop<Real, count.value, is_signed.value, own.value>(psi, op, angles, begin, end);
+  });
+}
+
+template <typename Real>
+void turns_reverse(Real* psi, Real* lambda, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin, u64 end,
+                   double* sums) {
+  choose_block(op, [&](auto count, auto is_signed, auto own) {
+    turns_reverse_loop<Real, count.value, is_signed.value, own.value>(psi, lambda, op, angles, begin, end, sums);
+  });
+}
+
+template <typename Real>
+inline __attribute__((always_inline)) Amplitude<Real> blend(const Half<Real>& take, const Amplitude<Real>& a,
+                                                            const Amplitude<Real>& b) {
+  Amplitude<Real> out;
+  for (int k = 0; k < Lanes<Real>::count; ++k) {
+    const auto moved = take.r[k] != Real(0);
+    out.re.r[k] = moved ? b.re.r[k] : a.re.r[k];
+    out.im.r[k] = moved ? b.im.r[k] : a.im.r[k];
+  }
+  return out;
+}
+
+template <typename Real, bool kShuffle>
+void move_loop(Real* psi, const MoveOp<Real>& op, u64 begin, u64 end) {
+  const Half<Real> take[2] = {load_half(op.take[0]), load_half(op.take[1])};
+  const LaneXor<Real> x(op.x_lo);
+  const Items items(op.index);
+  const bool across = parity(op.x_hi & op.signs);
+  items.each(begin, end, [&](u64 i) {
+    const bool p = parity(i & op.signs);
+    const Amplitude<Real> a = load_group(psi, i), pa = partner<Real, kShuffle>(psi, i, a, x);
+    if (op.x_hi == 0) return store_group(psi, i, blend<Real>(take[p], a, pa));
+    const u64 j = i ^ op.x_hi;
+    const Amplitude<Real> b = load_group(psi, j), pb = partner<Real, kShuffle>(psi, j, b, x);
+    store_group(psi, i, blend<Real>(take[p], a, pb));
+    store_group(psi, j, blend<Real>(take[p != across], b, pa));
+  });
+}
+
+template <typename Real>
+void move(Real* psi, const MoveOp<Real>& op, u64 begin, u64 end) {
+  if (op.x_lo)
+    move_loop<Real, true>(psi, op, begin, end);
+  else
+    move_loop<Real, false>(psi, op, begin, end);
+}
+
+// The pair operand of a turn: unit_a has the signs of lanes, negated.
+template <typename Real, bool kShuffle>
+void axes_loop(const Real* psi, const Real* lambda, const GateOp<Real>& op, u64 begin, u64 end, double* out) {
+  const LaneXor<Real> x(op.x_lo);
+  const Half<Real> unit = load_half(op.unit_a);
+  Half<Real> flips = zero_half<Real>(), signs = zero_half<Real>();
+  for (u64 start = begin; start < end; start += kFlush) {
+    const u64 stop = start + kFlush < end ? start + kFlush : end;
+    for (u64 i = start; i < stop; ++i) {
+      const Amplitude<Real> a = load_group(psi, i), l = load_group(lambda, i);
+      const Amplitude<Real> b = load_group(psi, i ^ op.x_hi), pb = partner<Real, kShuffle>(psi, i ^ op.x_hi, b, x);
+      const bool sign = parity(i & op.z_hi);
+      for (int k = 0; k < Lanes<Real>::count; ++k) {
+        flips.r[k] += l.re.r[k] * pb.im.r[k] - l.im.r[k] * pb.re.r[k];
+        const Reg<Real> z = (l.im.r[k] * a.re.r[k] - l.re.r[k] * a.im.r[k]) * unit.r[k];
+        signs.r[k] += sign ? -z : z;
+      }
+    }
+    flush<Real>(flips, out);
+    flush<Real>(signs, out + kLanes<Real>);
+  }
+}
+
+template <typename Real>
+void axes(const Real* psi, const Real* lambda, const GateOp<Real>& op, u64 begin, u64 end, double* sums) {
+  if (op.x_lo)
+    axes_loop<Real, true>(psi, lambda, op, begin, end, sums);
+  else
+    axes_loop<Real, false>(psi, lambda, op, begin, end, sums);
+}
+
+}  // namespace
+}  // namespace ketgrad

@@ -1,0 +1,168 @@
+"""Large states in tiles: tiny tiles on small circuits must agree with gate by gate and with the dense oracle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ketgrad as kg
+from ketgrad.gates import BY_NAME
+
+_core = pytest.importorskip("ketgrad._core")
+
+DRAWS = int(os.environ.get("KETGRAD_DRAWS", "150"))
+GATE_BY_GATE = (3, 11, 64)
+TILINGS = ((0, 1, 1), (0, 2, 1), (1, 2, 1), (1, 4, 1), (2, 3, 1), (0, 40, 1))  # row bits, tile bits, least bits
+TOLERANCE = {"complex64": 1e-5, "complex128": 1e-12}
+NAMES = (
+    "rx ry rz h s t x y z sx p u3 rot cx cy cz ch swap iswap crx crz cp rxx ryy rzz ccx ccz cswap single_excitation "
+    "double_excitation pauli_rot unitary diagonal"
+).split()
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    before = _core.tiling()
+    yield
+    _core.set_tiling(*before)
+
+
+def random_unitary(rng: np.random.Generator, k: int) -> np.ndarray:
+    q, _ = np.linalg.qr(rng.normal(size=(2**k, 2**k)) + 1j * rng.normal(size=(2**k, 2**k)))
+    return q
+
+
+def append(circuit: kg.Circuit, rng: np.random.Generator, name: str, weights: list) -> None:
+    """A random gate of this name; half of the angles are trained."""
+    n = circuit.n_wires
+    spec = BY_NAME[name]
+    count = spec.wires or int(rng.integers(1, 4))
+    wires = [int(w) for w in rng.permutation(n)[:count]]
+    if name == "unitary":
+        circuit.unitary(random_unitary(rng, count), wires)
+        return
+    if name == "diagonal":
+        circuit.diagonal(np.exp(1j * rng.normal(size=2**count)), wires)
+        return
+    angles = [weights[int(rng.integers(len(weights)))] if rng.random() < 0.5 else rng.normal() for _ in spec.params]
+    if name == "pauli_rot":
+        circuit.pauli_rot(angles[0], "".join(rng.choice(list("XYZ"), count)), wires)
+    else:
+        controls = [int(w) for w in rng.permutation(n) if w not in wires][: int(rng.random() < 0.1)]
+        circuit.append(name, angles, wires, controls=controls, control_values=[int(rng.integers(2)) for _ in controls])
+
+
+def draw(seed: int, dtype: str) -> tuple[kg.Circuit, list[kg.PauliSum], np.ndarray, np.ndarray]:
+    """A circuit with weights and inputs, its observables, and values of both."""
+    rng = np.random.default_rng(seed)
+    lanes = 4 if dtype == "complex64" else 3
+    circuit = kg.Circuit(int(rng.integers(lanes + 1, lanes + 6)))
+    n = circuit.n_wires
+    weights = [*circuit.weights(4), *circuit.inputs(2)]
+    chosen = [str(c) for c in rng.choice(NAMES, size=int(rng.integers(1, 7)))]
+    for _ in range(int(rng.integers(0, 40))):
+        append(circuit, rng, chosen[int(rng.integers(len(chosen)))], weights)
+    observables = []
+    for _ in range(int(rng.integers(1, 4))):
+        word = {int(w): str(rng.choice(list("XYZ"))) for w in rng.permutation(n)[: int(rng.integers(1, 4))]}
+        term = float(rng.normal())
+        for w, letter in word.items():
+            term = term * getattr(kg, letter)(w) if isinstance(term, float) else term @ getattr(kg, letter)(w)
+        observables.append(term)
+    if rng.random() < 0.15:
+        observables.append(kg.Projector([int(rng.integers(2)), 1], (0, n - 1)))
+    return circuit, observables, rng.normal(size=4), rng.normal(size=2)
+
+
+def everything(seed: int, dtype: str, tiling: tuple[int, int, int]) -> list[np.ndarray]:
+    """Values, gradients, states and what goes with initial states and bras, with tiles of one size."""
+    _core.set_tiling(*tiling)
+    circuit, observables, w, x = draw(seed, dtype)
+    model = kg.compile(circuit, observables, dtype=dtype, backend="native")
+    rng = np.random.default_rng(seed + 1)
+    size = 1 << circuit.n_wires
+    initial = rng.normal(size=size) + 1j * rng.normal(size=size)
+    initial = (initial / np.linalg.norm(initial)).astype(dtype)
+    bras = (rng.normal(size=size) + 1j * rng.normal(size=size)) / size
+    cotangents = rng.normal(size=len(observables))
+    values, pullback = model.forward(w, x)
+    plain = pullback(cotangents)
+    moved, pullback = model.forward(w, x, initial=initial)
+    both = pullback(cotangents, bras=bras, to_initial=True)
+    jacobian = model.jacobian(w, x)
+    return [values, plain.weights, plain.inputs, moved, both.weights, both.inputs, both.initial, model.state(w, x),
+            model.state(w, x, initial=initial), jacobian.weights, jacobian.inputs]  # fmt: skip
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["complex128", "complex64"]), st.sampled_from(TILINGS))
+@settings(max_examples=DRAWS)
+def test_tiles_agree_with_gate_by_gate(seed, dtype, tiling):
+    for ours, wanted in zip(everything(seed, dtype, tiling), everything(seed, dtype, GATE_BY_GATE), strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=0, atol=TOLERANCE[dtype] * max(1.0, np.abs(wanted).max()))
+
+
+def layered(n: int, layers: int) -> kg.Circuit:
+    circuit = kg.Circuit(n)
+    w = circuit.weights((layers, n, 3))
+    for layer in range(layers):
+        for q in range(n):
+            circuit.rx(w[layer, q, 0], q).ry(w[layer, q, 1], q).rz(w[layer, q, 2], q)
+        for q in range(n):
+            circuit.cx(q, (q + 1) % n)
+    return circuit
+
+
+def passes(model: kg.Model) -> list[dict]:
+    return model._ready().plan._core.passes()
+
+
+def test_permutations_and_phases_cost_no_pass_of_their_own():
+    model = kg.compile(layered(20, 4), [kg.Z(0)], backend="native")
+    plan = passes(model)
+    assert len(plan) <= 6  # a layer needs two at least: 20 qubits, of which a tile has 14
+    assert sum(p["turns"] + p["lane_turns"] for p in plan) == 80  # three rotations of a qubit are one turn
+    circuit = kg.Circuit(20)
+    for q in range(20):
+        circuit.x(q).cx(q, (q + 1) % 20)
+    assert len(passes(kg.compile(circuit.h(3), [kg.Z(0)], backend="native"))) == 1
+
+
+def test_a_wide_gate_runs_on_the_whole_state():
+    _core.set_tiling(0, 1, 1)
+    rng = np.random.default_rng(3)
+    circuit = kg.Circuit(8)
+    w = circuit.weights(2)
+    circuit.ry(w[0], 0).unitary(random_unitary(rng, 3), [0, 2, 4]).double_excitation(w[1], 0, 1, 2, 3)
+    tiled = kg.compile(circuit, [kg.Z(0)], backend="native")
+    assert [p["whole"] for p in passes(tiled)].count(True) == 2
+    values, pullback = tiled.forward([0.3, 0.7])
+    _core.set_tiling(*GATE_BY_GATE)
+    wanted, pullback_wanted = kg.compile(circuit, [kg.Z(0)], backend="native").forward([0.3, 0.7])
+    np.testing.assert_allclose(values, wanted, atol=1e-12)
+    np.testing.assert_allclose(pullback([1.0]).weights, pullback_wanted([1.0]).weights, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_the_number_of_threads_changes_no_bit(dtype):
+    model = kg.compile(layered(18, 2), [kg.Z(0), kg.X(17) @ kg.Y(3)], dtype=dtype, backend="native")
+    w = np.random.default_rng(0).normal(size=108)
+    threads, found = kg.backend_info()["threads"], []
+    try:
+        for count in (1, 2, 3, 8):
+            kg.set_num_threads(count)
+            values, pullback = model.forward(w)
+            found.append((values.tobytes(), pullback([1.0, 0.5]).weights.tobytes(), model.state(w).tobytes()))
+    finally:
+        kg.set_num_threads(threads)
+    assert len(set(found)) == 1
+
+
+def test_bad_sizes_of_tiles_are_refused():
+    for sizes in ((-1, 2, 3), (3, 2, 1), (0, 1, 65)):
+        with pytest.raises(ValueError, match="tile"):
+            _core.set_tiling(*sizes)
