@@ -26,7 +26,9 @@ void GateRunner<Real>::table_rows(const Geometry& g, const TileGate<Real>& gate,
 
 template <typename Real>
 void GateRunner<Real>::apply(const Geometry& g, const TileGate<Real>& gate, Real* psi, u64 base, bool inverse,
-                             Real* scratch) const {
+                             Real* scratch, u64 chunk, u64 chunks) const {
+  auto begin = [&](const IndexMap& map) { return map.count / chunks * chunk; };
+  auto end = [&](const IndexMap& map) { return map.count / chunks * (chunk + 1); };
   constexpr u64 group = 2 * kLanes<Real>;
   if (gate.kind == Kind::Table) {
     table_rows(g, gate, base, inverse, [&](const TableOp<Real>& op, const TableEntries<Real>& numbers, u64 at) {
@@ -42,12 +44,13 @@ void GateRunner<Real>::apply(const Geometry& g, const TileGate<Real>& gate, Real
       Rotor<Real> r = rotors[static_cast<std::size_t>(gate.step)];
       if (sign != inverse)
         for (Real& s : r.s) s = -s;
-      (gate.kind == Kind::Pair ? kernels.pair : kernels.diagonal)(psi, gate.gate, r, 0, gate.gate.index.count);
+      (gate.kind == Kind::Pair ? kernels.pair : kernels.diagonal)(psi, gate.gate, r, begin(gate.gate.index),
+                                                                  end(gate.gate.index));
       break;
     }
     case Kind::Permute: {  // its own inverse
       if (!sign) {
-        kernels.permute(psi, gate.gate, 0, gate.gate.index.count);
+        kernels.permute(psi, gate.gate, begin(gate.gate.index), end(gate.gate.index));
         break;
       }
       Rotor<Real> r;
@@ -55,17 +58,17 @@ void GateRunner<Real>::apply(const Geometry& g, const TileGate<Real>& gate, Real
         r.c[l] = 0;
         r.s[l] = -1;
       }
-      kernels.pair(psi, gate.gate, r, 0, gate.gate.index.count);
+      kernels.pair(psi, gate.gate, r, begin(gate.gate.index), end(gate.gate.index));
       break;
     }
     case Kind::Mix: {
       const MixOp<Real>& op = inverse ? gate.inverse_mix : gate.mix;
-      kernels.mix(psi, op, 0, op.index.count);
+      kernels.mix(psi, op, begin(op.index), end(op.index));
       break;
     }
     case Kind::Dense: {
       const DenseOp<Real>& op = inverse ? gate.inverse_dense : gate.dense;
-      kernels.dense(psi, op, scratch, 0, op.index.count);
+      kernels.dense(psi, op, scratch, begin(op.index), end(op.index));
       break;
     }
     default:
@@ -75,7 +78,9 @@ void GateRunner<Real>::apply(const Geometry& g, const TileGate<Real>& gate, Real
 
 template <typename Real>
 void GateRunner<Real>::reverse(const Geometry& g, const TileGate<Real>& gate, Real* psi, Real* lambda, u64 base,
-                               double* out) const {
+                               double* out, u64 chunk, u64 chunks) const {
+  auto begin = [&](const IndexMap& map) { return map.count / chunks * chunk; };
+  auto end = [&](const IndexMap& map) { return map.count / chunks * (chunk + 1); };
   constexpr int lanes = kLanes<Real>;
   constexpr u64 group = 2 * lanes;
   if (gate.kind == Kind::Table) {
@@ -90,8 +95,8 @@ void GateRunner<Real>::reverse(const Geometry& g, const TileGate<Real>& gate, Re
   if (!sign)
     for (Real& s : r.s) s = -s;
   double own[lanes] = {};
-  (gate.kind == Kind::Pair ? kernels.pair_reverse : kernels.diagonal_reverse)(psi, lambda, gate.gate, r, 0,
-                                                                              gate.gate.index.count, own);
+  (gate.kind == Kind::Pair ? kernels.pair_reverse : kernels.diagonal_reverse)(
+      psi, lambda, gate.gate, r, begin(gate.gate.index), end(gate.gate.index), own);
   for (int l = 0; l < lanes; ++l) out[l] += sign ? -own[l] : own[l];
 }
 

@@ -1,5 +1,5 @@
-// The gate kernels: pair, permutation, diagonal, 2x2 and 2^k x 2^k matrices, tables of phases; forward, and reverse
-// with the inner product that is the gradient.
+// The gate kernels: pair, permutation, diagonal, tables of phases; forward, and reverse with the inner product that is
+// the gradient.
 #pragma once
 
 #include "lanes.inc.hpp"
@@ -32,13 +32,6 @@ inline __attribute__((always_inline)) void inner(Half<Real>& sum, const Half<Rea
         kImaginary ? l.im.r[k] * b.re.r[k] - l.re.r[k] * b.im.r[k] : l.re.r[k] * b.re.r[k] + l.im.r[k] * b.im.r[k];
     sum.r[k] += unit.r[k] * v;
   }
-}
-
-template <typename Real>
-inline Half<Real> zero_half() {
-  Half<Real> h;
-  for (int k = 0; k < Lanes<Real>::count; ++k) h.r[k] = Reg<Real>{};
-  return h;
 }
 
 template <typename Real>
@@ -228,116 +221,6 @@ void diagonal_reverse(Real* psi, Real* lambda, const GateOp<Real>& op, const Rot
     });
     flush(sum, out);
   }
-}
-
-template <typename Real>
-struct Complex2 {
-  Half<Real> cr, ci, sr, si;
-  Complex2(const MixOp<Real>& op, int side)
-      : cr(load_half(op.c_re[side])),
-        ci(load_half(op.c_im[side])),
-        sr(load_half(op.s_re[side])),
-        si(load_half(op.s_im[side])) {}
-
-  template <bool kReal>
-  inline __attribute__((always_inline)) Amplitude<Real> times(const Amplitude<Real>& a,
-                                                              const Amplitude<Real>& b) const {
-    Amplitude<Real> out;
-    if constexpr (kReal) {
-      for (int k = 0; k < Lanes<Real>::count; ++k) {
-        out.re.r[k] = cr.r[k] * a.re.r[k] + sr.r[k] * b.re.r[k];
-        out.im.r[k] = cr.r[k] * a.im.r[k] + sr.r[k] * b.im.r[k];
-      }
-      return out;
-    }
-    for (int k = 0; k < Lanes<Real>::count; ++k) {
-      out.re.r[k] = cr.r[k] * a.re.r[k] - ci.r[k] * a.im.r[k] + sr.r[k] * b.re.r[k] - si.r[k] * b.im.r[k];
-      out.im.r[k] = cr.r[k] * a.im.r[k] + ci.r[k] * a.re.r[k] + sr.r[k] * b.im.r[k] + si.r[k] * b.re.r[k];
-    }
-    return out;
-  }
-};
-
-template <typename Real, bool kShuffle, bool kReal, bool kSelf>
-void mix_loop(Real* psi, const MixOp<Real>& op, u64 begin, u64 end) {
-  const Complex2<Real> ma(op, 0), mb(op, 1);
-  const LaneXor<Real> x(op.x_lo);
-  const Items items(op.index);
-  const u64 x_hi = op.x_hi;
-  items.each(begin, end, [&](u64 i) {
-    const Amplitude<Real> a = load_group(psi, i);
-    if constexpr (kSelf) {
-      store_group(psi, i, ma.template times<kReal>(a, partner<Real, kShuffle>(psi, i, a, x)));
-    } else {
-      const Amplitude<Real> b = load_group(psi, i ^ x_hi);
-      store_group(psi, i, ma.template times<kReal>(a, b));
-      store_group(psi, i ^ x_hi, mb.template times<kReal>(b, a));
-    }
-  });
-}
-
-template <typename Real>
-void mix(Real* psi, const MixOp<Real>& op, u64 begin, u64 end) {
-  if (op.x_lo && op.real)
-    mix_loop<Real, true, true, true>(psi, op, begin, end);
-  else if (op.x_lo)
-    mix_loop<Real, true, false, true>(psi, op, begin, end);
-  else if (op.real)
-    mix_loop<Real, false, true, false>(psi, op, begin, end);
-  else
-    mix_loop<Real, false, false, false>(psi, op, begin, end);
-}
-
-// sum += coefficient * shuffled(a)
-template <typename Real>
-inline __attribute__((always_inline)) void add_scaled(Amplitude<Real>& sum, const Half<Real>& re, const Half<Real>& im,
-                                                      const Amplitude<Real>& a) {
-  for (int k = 0; k < Lanes<Real>::count; ++k) {
-    sum.re.r[k] += re.r[k] * a.re.r[k] - im.r[k] * a.im.r[k];
-    sum.im.r[k] += re.r[k] * a.im.r[k] + im.r[k] * a.re.r[k];
-  }
-}
-
-template <typename Real>
-inline __attribute__((always_inline)) Half<Real> broadcast(Real value) {
-  Half<Real> h;
-  for (int k = 0; k < Lanes<Real>::count; ++k) h.r[k] = Reg<Real>{} + value;
-  return h;
-}
-
-template <typename Real>
-void dense(Real* psi, const DenseOp<Real>& op, Real* scratch, u64 begin, u64 end) {
-  constexpr int group = 2 * kLanes<Real>;
-  const Items items(op.index);
-  const int n_in = op.n_hi * op.n_lo;
-  items.each(begin, end, [&](u64 i) {
-    for (int c = 0; c < op.n_hi; ++c) {
-      const u64 from = i | op.offsets[c];
-      const Amplitude<Real> a = load_group(psi, from);
-      for (int p = 0; p < op.n_lo; ++p) {
-        const u64 to = static_cast<u64>(c) * static_cast<u64>(op.n_lo) + static_cast<u64>(p);
-        if (op.lane_xors[p])
-          store_group(scratch, to, partner<Real, true>(psi, from, a, LaneXor<Real>(op.lane_xors[p])));
-        else
-          store_group(scratch, to, a);
-      }
-    }
-    const Real* m = op.coefficients;
-    for (int r = 0; r < op.n_hi; ++r) {
-      Amplitude<Real> sum{zero_half<Real>(), zero_half<Real>()};
-      for (int c = 0; c < n_in; ++c) {
-        const Amplitude<Real> a = load_group(scratch, static_cast<u64>(c));
-        if (op.per_lane) {
-          add_scaled(sum, load_half(m), load_half(m + kLanes<Real>), a);
-          m += group;
-        } else {
-          add_scaled(sum, broadcast(m[0]), broadcast(m[1]), a);
-          m += 2;
-        }
-      }
-      store_group(psi, i | op.offsets[r], sum);
-    }
-  });
 }
 
 // The bits of `value` under `mask`, packed.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "gates.inc.hpp"
+#include "matrices.inc.hpp"
 #include "phases.inc.hpp"
 #include "terms.inc.hpp"
 #include "turns.inc.hpp"

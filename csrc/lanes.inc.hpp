@@ -53,6 +53,20 @@ inline __attribute__((always_inline)) void store_half(Real* p, const Half<Real>&
   for (int k = 0; k < Lanes<Real>::count; ++k) store(p + k * Lanes<Real>::width, h.r[k]);
 }
 
+template <typename Real>
+inline Half<Real> zero_half() {
+  Half<Real> h;
+  for (int k = 0; k < Lanes<Real>::count; ++k) h.r[k] = Reg<Real>{};
+  return h;
+}
+
+template <typename Real>
+inline __attribute__((always_inline)) Half<Real> broadcast(Real value) {
+  Half<Real> h;
+  for (int k = 0; k < Lanes<Real>::count; ++k) h.r[k] = Reg<Real>{} + value;
+  return h;
+}
+
 // Lane permutation l -> l ^ x of a half group in memory: the high bits of x choose the register to load, the low bits
 // permute it. One shuffle of bytes (16-byte registers) or of 32-bit words (wider ones), whatever the lanes are.
 template <typename Real>

@@ -139,11 +139,12 @@ class Planner {
     while (!ops.empty()) {
       if (collect_turns(span, ops, stages)) continue;
       bool any = false;
-      for (const OpKind kind : {OpKind::Move, OpKind::Gate})
-        for (const int op : free(ops, kind)) {
-          stages.push_back({kind, {op}});
-          any = true;
-        }
+      for (const OpKind kind : {OpKind::Move, OpKind::Gate}) {
+        std::vector<int> ready = free(ops, kind);
+        sort_by_reach(span, ready);
+        for (const int op : ready) stages.push_back({kind, {op}});
+        any = any || !ready.empty();
+      }
       if (!any) stages.push_back({OpKind::Phase, free(ops, OpKind::Phase)});
     }
   }
@@ -164,11 +165,7 @@ class Planner {
   bool collect_turns(const Span& span, std::vector<int>& ops, std::vector<Stage>& stages) const {
     std::vector<int> ready = free(ops, OpKind::Turn);
     if (ready.empty()) return false;
-    bool any_order = true;
-    for (std::size_t k = 0; k < ready.size() && any_order; ++k)
-      for (std::size_t j = 0; j < k; ++j) any_order = any_order && commute(at(ready[j]), at(ready[k]));
-    if (any_order)  // turns of lanes and low coordinates together: they can share the first-level cache
-      std::stable_sort(ready.begin(), ready.end(), [&](int a, int b) { return reach(span, a) < reach(span, b); });
+    sort_by_reach(span, ready);
     Stage stage{OpKind::Turn, {}};
     Span block;
     auto close = [&] {
@@ -190,10 +187,18 @@ class Planner {
     return true;
   }
 
-  // The highest coordinate of a tile that a turn flips, as its pivot.
+  // Where all commute: those of lanes and low coordinates together, so that they can share the first-level cache.
+  void sort_by_reach(const Span& span, std::vector<int>& ops) const {
+    for (std::size_t k = 0; k < ops.size(); ++k)
+      for (std::size_t j = 0; j < k; ++j)
+        if (!commute(at(ops[j]), at(ops[k]))) return;
+    std::stable_sort(ops.begin(), ops.end(), [&](int a, int b) { return reach(span, a) < reach(span, b); });
+  }
+
+  // The highest coordinate of a tile that an op flips, as its pivot.
   u64 reach(const Span& span, int op) const {
-    const u64 v = high(at(op).flips);
-    u64 out = at(op).flips >> lane_bits_ & low_ones(row_bits_);
+    const u64 flips = at(op).flips | at(op).footprint.moved(), v = high(flips);
+    u64 out = flips >> lane_bits_ & low_ones(row_bits_);
     for (const u64 p : span.pivots)
       if (v & p) out = std::max(out, p);
     return out;

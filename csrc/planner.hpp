@@ -16,9 +16,9 @@ namespace ketgrad {
 
 // The sizes of tiles. Tests set them tiny.
 struct Tiling {
-  int row_bits = 3;     // bits of the group index that every tile has: rows of 2^3 groups are 1 KiB
-  int tile_bits = 11;   // 2^11 groups are 256 KiB: ket and bra of a tile fit into half a MiB of second-level cache
-  int least_bits = 13;  // of the group index; smaller states run gate by gate
+  int row_bits = 3;    // bits of the group index that every tile has: rows of 2^3 groups are 1 KiB
+  int tile_bits = 11;  // 2^11 groups are 256 KiB: ket and bra of a tile fit into half a MiB of second-level cache
+  int least_bits = 8;  // of the group index; smaller states run gate by gate
 };
 
 Tiling tiling();

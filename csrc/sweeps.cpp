@@ -51,7 +51,8 @@ struct Sweeps<Real>::Worker {
     BlockAngles<Real> angles;
     bool sign;  // from outside
   };
-  Buffer scratch;
+  Buffer scratch;  // of matrices
+  Buffer product;  // of the layer whose gradients are under way
   std::vector<LayerTables> tables;
   std::vector<Prepared> prepared;
 
@@ -97,7 +98,7 @@ void Sweeps<Real>::over_tiles(const TilePass<Real>& pass, std::initializer_list<
   const u64 all = plan_.compiled.layout.groups, groups = g.groups(), tiles = all / groups;
   const std::size_t row = (sizeof(Real) * group) << g.row_bits;
   executor_.cut(tiles, Executor::tile_tasks(tiles), [&](u64 begin, u64 end, u64 task) {
-    Worker worker(pass, std::max(plan_.compiled.dense_scratch, groups * kLanes<Real> * sizeof(Real)));
+    Worker worker(pass, plan_.compiled.dense_scratch);
     Buffer packed[2];
     for (u64 t = begin; t < end; ++t) {
       const u64 base = deposit_bits(t, g.outside);
@@ -160,7 +161,8 @@ void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std
       break;
     }
     case OpKind::Gate:
-      gates_.apply(pass.geometry, pass.gates[at], psi, base, inverse, worker.scratch.template as<Real>());
+      gates_.apply(pass.geometry, pass.gates[at], psi, base, inverse, worker.scratch.template as<Real>(), chunk,
+                   chunks);
       break;
   }
 }
@@ -232,7 +234,7 @@ void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numb
     case OpKind::Phase: {
       const auto [begin, end] = part(groups);
       kernels_.phases_reverse(psi, lambda, prepared.layer, groups, begin, end,
-                              pass.layers[at].masks.empty() ? nullptr : worker.scratch.template as<Real>());
+                              pass.layers[at].masks.empty() ? nullptr : worker.product.template as<Real>());
       break;
     }
     case OpKind::Turn:
@@ -256,7 +258,7 @@ void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numb
       break;
     case OpKind::Gate:
       if (plan_.compiled.steps[static_cast<std::size_t>(pass.gates[at].step)].slot >= 0) {
-        gates_.reverse(pass.geometry, pass.gates[at], psi, lambda, base, out);
+        gates_.reverse(pass.geometry, pass.gates[at], psi, lambda, base, out, chunk, chunks);
         break;
       }
       [[fallthrough]];
@@ -285,6 +287,7 @@ void Sweeps<Real>::reverse(const TilePass<Real>& pass, std::size_t from, Real* p
   };
   over_tiles(pass, {psi, lambda}, [&](Real* const* at, u64 base, u64 task, Worker& worker) {
     double* own = sums.data() + task * per_task;
+    if (!worker.product) worker.product = Buffer(pass.geometry.groups() * lanes * sizeof(Real));
     for (std::size_t s = from; s < n; ++s) prepare(pass, numbers, s, base, false, worker);
     runs(
         backwards, pass.geometry.groups(), 0, n - from, [&](std::size_t k) { return layer_of(k) != nullptr; },
@@ -294,7 +297,7 @@ void Sweeps<Real>::reverse(const TilePass<Real>& pass, std::size_t from, Real* p
               reverse_stage(pass, numbers, n - 1 - k, at[0], at[1], base, worker, chunk, chunks, own);
           for (std::size_t k = first; k < last; ++k)  // one at most
             if (const TileLayer* layer = layer_of(k))
-              layer_sums(*layer, kernels_, pass.geometry.groups(), base, worker.scratch.template as<Real>(),
+              layer_sums(*layer, kernels_, pass.geometry.groups(), base, worker.product.template as<Real>(),
                          own + pass.sums[n - 1 - k] * lanes);
         });
   });

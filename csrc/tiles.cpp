@@ -8,6 +8,9 @@ namespace ketgrad {
 
 namespace {
 
+constexpr int kSmallTileBits =
+    9;  // of a state that has fewer than 2^3 large ones, so that threads have something to share
+
 TileLayer make_layer(const std::vector<int>& members, const std::vector<Op>& ops, const std::vector<bool>& trained,
                      const Geometry& g, int lane_bits) {
   TileLayer out;
@@ -160,6 +163,23 @@ void fill_gate(TileGate<Real>& out, const Compiled<Real>& compiled, const Geomet
   }
 }
 
+// The highest coordinates that tie a gate's groups together, its controls included; of a table all.
+template <typename Real>
+u64 reach(const TileGate<Real>& gate) {
+  switch (gate.kind) {
+    case Kind::Pair:
+    case Kind::Permute:
+    case Kind::Diagonal:
+      return gate.gate.x_hi | gate.gate.index.fixed;
+    case Kind::Mix:
+      return gate.mix.index.fixed;
+    case Kind::Dense:
+      return gate.dense.index.fixed;
+    default:
+      return ~u64{0};
+  }
+}
+
 std::vector<bool> find_trained(const Source& source, const Words& words) {
   std::vector<bool> out;
   for (const Op& op : words.ops) {
@@ -274,6 +294,7 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
         gates.back().step = first.gate;
         gates.back().kind = compiled.steps[static_cast<std::size_t>(first.gate)].kind;
         fill_gate(gates.back(), compiled, geometry);
+        out.local = reach(gates.back()) <= chunk;
         n_sums += 1;
         break;
     }
@@ -286,9 +307,10 @@ TilePlan<Real>::TilePlan(const Source& source)
     : words(source, std::countr_zero(static_cast<unsigned>(kLanes<Real>))),
       trained(find_trained(source, words)),
       compiled(with_terms(source, words), std::countr_zero(static_cast<unsigned>(kLanes<Real>))) {
-  const Tiling sizes = tiling();
+  Tiling sizes = tiling();
   const int lane_bits = compiled.layout.lane_bits, group_bits = std::countr_zero(compiled.layout.groups);
   const int row_bits = std::min(sizes.row_bits, group_bits);
+  sizes.tile_bits = std::min(sizes.tile_bits, std::max(kSmallTileBits, group_bits - 3));
   Span support;
   for (const Pass& pass : plan_passes(words.ops, lane_bits, group_bits, sizes)) {
     passes.emplace_back(compiled, words.ops, trained, pass, row_bits);

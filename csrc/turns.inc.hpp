@@ -84,10 +84,13 @@ inline __attribute__((always_inline)) void turn_part_back(Real* at, Real* to, co
         if (k & (1 << t)) continue;
         const int sign = sign_at<kOwn>(op, r, base + (k << kFirst), whole[r]), j = k | (1 << t);
         const Reg<Real> s = q.s[r][sign], x = v[k], y = v[j], lx = w[k], ly = w[j];
-        if (kOwn && sign)
-          sum += lx * y - ly * x;
-        else
-          sum += ly * x - lx * y;
+        if (kOwn && sign) {
+          sum += lx * y;
+          sum -= ly * x;
+        } else {
+          sum += ly * x;
+          sum -= lx * y;
+        }
         v[k] = q.c[r] * x - s * y;
         v[j] = q.c[r] * y + s * x;
         w[k] = q.c[r] * lx - s * ly;
@@ -279,7 +282,8 @@ void axes_loop(const Real* psi, const Real* lambda, const GateOp<Real>& op, u64 
       const Amplitude<Real> b = load_group(psi, i ^ op.x_hi), pb = partner<Real, kShuffle>(psi, i ^ op.x_hi, b, x);
       const bool sign = parity(i & op.z_hi);
       for (int k = 0; k < Lanes<Real>::count; ++k) {
-        flips.r[k] += l.re.r[k] * pb.im.r[k] - l.im.r[k] * pb.re.r[k];
+        flips.r[k] += l.re.r[k] * pb.im.r[k];
+        flips.r[k] -= l.im.r[k] * pb.re.r[k];
         const Reg<Real> z = (l.im.r[k] * a.re.r[k] - l.re.r[k] * a.im.r[k]) * unit.r[k];
         signs.r[k] += sign ? -z : z;
       }
