@@ -28,6 +28,14 @@ def one_thread() -> None:
     kg.set_num_threads(1)
 
 
+def gate_by_gate() -> None:
+    """Run every gate of a large state by itself, as on small ones; for what is said of single gates."""
+    if kg.backend_info()["backend"] == "native":
+        from ketgrad import _core
+
+        _core.set_tiling(*_core.tiling()[:2], 64)
+
+
 def options(text: str | None, argv: list[str] | None = None) -> argparse.Namespace:
     """The command line every benchmark has."""
     parser = argparse.ArgumentParser(description=text)

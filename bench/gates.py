@@ -2,7 +2,8 @@
 
 A gate's time is the difference of two circuits, one with the gate on every wire in turn and one without, over their
 number: state preparation and readout cancel. The limit is the time of y *= a on the state, times the share of the
-amplitudes the gate has to touch.
+amplitudes the gate has to touch. Gates run one by one, as they do on small states: what a plan of a large circuit makes
+of them (`large.py`) is no property of a gate.
 """
 
 from __future__ import annotations
@@ -191,6 +192,7 @@ def check(case: Case, dtype: str, n: int = 6) -> None:
 def main(quick: bool = False) -> None:
     """Print one table for each dtype and size."""
     common.one_thread()
+    common.gate_by_gate()
     print(common.heading("Gates: time per gate, one thread each"))
     print(
         "limit: y *= a on the state, times the share of amplitudes the gate touches; of limit: limit / ketgrad;\n"

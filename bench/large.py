@@ -107,7 +107,9 @@ def main() -> None:
     peers = installed() if options.peers is None else options.peers
     rates, bandwidth = machine()
     print(heading("One large state: a circuit and its expectation value"))
-    print(f"{bandwidth / 1e9:.1f} GB/s; " + ", ".join(f"{d}: {r / 1e9:.0f} G lane operations/s" for d, r in rates.items()))
+    print(
+        f"{bandwidth / 1e9:.1f} GB/s; " + ", ".join(f"{d}: {r / 1e9:.0f} G lane operations/s" for d, r in rates.items())
+    )
     cases = [c for c in CASES if not options.cases or any(word in c.name for word in options.cases)]
     rows: list[dict[str, Any]] = []
     table = []

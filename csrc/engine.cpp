@@ -152,6 +152,7 @@ class EngineOf final : public Engine {
       f.whole = pass.whole >= 0;
       f.groups = f.whole ? r.compiled().layout.groups : pass.geometry.groups();
       f.tiles = r.compiled().layout.groups / f.groups;
+      f.visited = f.whole ? 1 : u64{1} << (pass.support.directions.size() - pass.span_size);
       for (const TileBlock& block : pass.blocks) f.turns += block.block.turns;
       f.blocks = static_cast<int>(pass.blocks.size());
       f.lane_turns = static_cast<int>(pass.turns.size());

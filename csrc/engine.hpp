@@ -66,7 +66,7 @@ class Engine {
 
   // What the plan of one large state does in a pass; one entry for each pass, none where it runs gate by gate.
   struct PassFacts {
-    std::uint64_t groups, tiles;  // of a tile; how many there are
+    std::uint64_t groups, tiles, visited;  // of a tile; how many there are, and how many can be other than 0
     int turns, lane_turns, blocks, layers, phases, crossings, moves, gates;
     bool varies;  // a table of phases differs from tile to tile
     bool whole;

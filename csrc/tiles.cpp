@@ -318,6 +318,7 @@ TilePlan<Real>::TilePlan(const Source& source)
     if (pass.whole)
       for (int b = row_bits; b < group_bits; ++b) support.extend(u64{1} << b);
     passes.back().support = support;
+    passes.back().span_size = pass.span.directions.size();
   }
   const std::vector<bool> none(words.tail.size());
   for (const Pass& pass : plan_passes(words.tail, lane_bits, group_bits, sizes))

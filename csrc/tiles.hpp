@@ -89,8 +89,9 @@ struct TilePass {
     int index;   // into the vector of its kind
   };
   Geometry geometry;
-  Span support;    // with the rows, where amplitudes can be other than 0 after it, from |0..0> on
-  int whole = -1;  // or the step that runs on the whole state
+  std::size_t span_size = 0;  // directions of the pass
+  Span support;               // with the rows, where amplitudes can be other than 0 after it, from |0..0> on
+  int whole = -1;             // or the step that runs on the whole state
   std::vector<Stage> stages;
   std::vector<TileLayer> layers;
   std::vector<TileBlock> blocks;

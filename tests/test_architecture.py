@@ -31,7 +31,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("lowering", "backends"),
     ("simulator", "shadows"),
     ("gradients",),
-    ("engines", "arguments", "measured", "model"),
+    ("engines", "arguments", "plan_text", "measured", "model"),
     ("checkpoint", "persistence", "drawing", "drawing_graphics"),
     ("data", "optimise", "hybrid", "settings", "train", "baseline", "charts", "report", "job", "peers", "compare"),
     ("interfaces", "compiling"),

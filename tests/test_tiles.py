@@ -132,6 +132,14 @@ def test_permutations_and_phases_cost_no_pass_of_their_own():
     assert len(passes(kg.compile(circuit.h(3), [kg.Z(0)], backend="native"))) == 1
 
 
+def test_a_plan_is_printed():
+    text = kg.compile(layered(20, 4), [kg.Z(0)], backend="native").plan(bandwidth=2e10, lane_rate=1e11)
+    assert "20 qubits, 320 gates: 4 passes over 16.0 MiB" in text
+    assert "1 of 64 tiles of 256.0 KiB: " in text  # from |0...0>, the first pass finds one tile
+    assert text.splitlines()[-1].startswith("ideal ")
+    assert "gate by gate" in kg.compile(layered(4, 2), [kg.Z(0)], backend="native").plan()
+
+
 def test_a_wide_gate_runs_on_the_whole_state():
     _core.set_tiling(0, 1, 1)
     rng = np.random.default_rng(3)

@@ -22,6 +22,7 @@ from .errors import ParameterError
 from .lowering import Lowered, wire_bit
 from .memory import require_bytes
 from .pauli import check_wires
+from .plan_text import plan_text
 from .shadows import snapshots
 from .simulator import (
     Seed,
@@ -154,6 +155,15 @@ class Measured:
         source, batched = self._source(weights, inputs, initial)
         bits, recipes = snapshots(source, check_shots(shots), generator(seed), where)
         return (bits, recipes) if batched else (bits[0], recipes[0])
+
+    def plan(self, bandwidth: float | None = None, lane_rate: float | None = None) -> str:
+        """How one sample runs: passes over memory and what they do, bytes, lane operations (multiply-adds of one real).
+
+        Args:
+            bandwidth, lane_rate: bytes and lane operations per second of this machine, for the ideal time.
+        """
+        passes, n = self._ready().plan.passes(), self.circuit.n_wires
+        return plan_text(passes, n, self.dtype.itemsize, len(self.circuit), bandwidth, lane_rate)
 
     # inside
 

@@ -177,6 +177,10 @@ class Plan(ABC):
         start = self._initial(initial, batch)
         return self._pullback(shared, per_sample, cotangents, tape, each, start, bras, to_initial)
 
+    def passes(self) -> list[dict[str, int]]:
+        """What one large state goes through, a dictionary of counts for each pass over memory; empty: gate by gate."""
+        return []
+
     def states(self, shared: Array, per_sample: Array, initial: States | None = None) -> States:
         """Final states, (B, 2^n) of this plan's dtype, C-contiguous."""
         shared, per_sample = self._check(shared, per_sample)
