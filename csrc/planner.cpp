@@ -119,7 +119,7 @@ class Planner {
       if (at(op).kind != OpKind::Gate && high(at(op).flips)) wanted.push_back(high(at(op).flips));
       if (wanted.size() == 2 * static_cast<std::size_t>(group_bits_)) break;
     }
-    const std::size_t stride = std::max<std::size_t>(1, width_ / 2);
+    const std::size_t stride = std::max<std::size_t>(1, width_ / 4);
     for (std::size_t from = stride; from < wanted.size(); from += stride) {
       Span seed;
       for (std::size_t k = from; k < wanted.size() && seed.directions.size() < width_; ++k) seed.extend(wanted[k]);
