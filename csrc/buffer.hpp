@@ -1,4 +1,4 @@
-// Aligned memory for states: 64-byte aligned, huge pages for large ones, small ones kept for the next call.
+// Aligned memory for states: 64-byte aligned, huge pages for large ones, those of up to 64 MiB kept for the next call.
 #pragma once
 
 #include <cstddef>

@@ -67,15 +67,15 @@ class Planner {
 
   // Whether the directions can grow to span what an op moves. A gate wants bits themselves as directions, and every bit
   // it looks at to be one coordinate or none.
-  bool fit(const Op& op, Span& span, u64& plain) const {
+  bool fit(const Op& op, std::size_t width, Span& span, u64& plain) const {
     const std::size_t before = span.directions.size();
     Span grown = span;
     if (op.kind != OpKind::Gate) {
       grown.extend(high(op.flips));
-      if (grown.directions.size() > width_) return false;
+      if (grown.directions.size() > width) return false;
     } else {
       for (u64 bits = high(op.footprint.moved()); bits; bits &= bits - 1) grown.extend(bits & -bits);
-      if (grown.directions.size() > width_) return false;
+      if (grown.directions.size() > width) return false;
     }
     const u64 own = op.kind == OpKind::Gate ? high(op.footprint.bits()) : 0;
     if (own || (plain && grown.directions.size() != before))
@@ -86,15 +86,15 @@ class Planner {
     return true;
   }
 
-  // Ops in order, as far as the directions reach, which may grow from `start`.
-  Choice take(Span start) const {
+  // Ops in order, as far as the directions reach, which may grow from `start` to `width` of them.
+  Choice take(Span start, std::size_t width) const {
     Choice out{std::move(start), {}};
     std::vector<const Op*> left;
     u64 plain = 0;
     for (const int op : pending_) {
       const Op& o = at(op);
       const bool blocked = std::any_of(left.begin(), left.end(), [&](const Op* l) { return !commute(*l, o); });
-      if (!blocked && fit(o, out.span, plain)) {
+      if (!blocked && fit(o, width, out.span, plain)) {
         out.ops.push_back(op);
         continue;
       }
@@ -112,8 +112,12 @@ class Planner {
 
   // The best of: directions in the order in which ops need them, and those of the turns from some later one on.
   Choice choose() const {
-    Choice best = take({});
+    Choice best = take({}, width_);
     if (best.ops.size() == pending_.size()) return best;
+    if (row_bits_ + static_cast<int>(width_) < group_bits_) {  // a larger tile is better than one more pass
+      Choice all = take({}, width_ + 1);
+      if (all.ops.size() == pending_.size()) return all;
+    }
     std::vector<u64> wanted;
     for (const int op : pending_) {
       if (at(op).kind != OpKind::Gate && high(at(op).flips)) wanted.push_back(high(at(op).flips));
@@ -123,7 +127,7 @@ class Planner {
     for (std::size_t from = stride; from < wanted.size(); from += stride) {
       Span seed;
       for (std::size_t k = from; k < wanted.size() && seed.directions.size() < width_; ++k) seed.extend(wanted[k]);
-      Choice found = take(std::move(seed));
+      Choice found = take(std::move(seed), width_);
       if (worth(found) > worth(best)) best = std::move(found);
     }
     return best;
