@@ -41,7 +41,7 @@ class Span {
   }
 };
 
-// What runs at once: one layer of phases, up to three turns that flip no lanes, or one other op.
+// What runs at once: one layer of phases, a few turns that flip no lanes, or one other op.
 struct Stage {
   OpKind kind;
   std::vector<int> ops;

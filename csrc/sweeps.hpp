@@ -14,7 +14,7 @@ namespace ketgrad {
 template <typename Real>
 class Sweeps {
  public:
-  // `angles` of instructions; `entries` of the tables among them.
+  // Rotors and entries are those of the steps that stay gates.
   Sweeps(const TilePlan<Real>& plan, const KernelTable<Real>& kernels, const Executor& executor,
          std::vector<double> angles_of_ops, const std::vector<Rotor<Real>>& rotors_of_steps,
          const std::vector<TableEntries<Real>>& entries_of_steps)
@@ -43,11 +43,12 @@ class Sweeps {
   // What a stage takes from the base of a tile.
   void prepare(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, std::uint64_t base, bool inverse,
                Worker& worker) const;
-  // On part `chunk` of `chunks` of a tile; gates want the whole.
+  // On part `chunk` of `chunks` of a tile.
   void apply(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, std::uint64_t base,
              bool inverse, Worker& worker, std::uint64_t chunk, std::uint64_t chunks) const;
   void reverse_stage(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, Real* lambda,
                      std::uint64_t base, Worker& worker, std::uint64_t chunk, std::uint64_t chunks, double* sums) const;
+
   const TilePlan<Real>& plan_;
   const KernelTable<Real>& kernels_;
   const Executor& executor_;

@@ -134,8 +134,6 @@ class Rewriter {
 
   // relabelling
 
-  static u64 touched_by(u64 control, u64 x) { return control | x; }
-
   // i ^= x where bit `control` is set.
   void controlled_flip(int control, u64 x) {
     const std::size_t c = static_cast<std::size_t>(control);
@@ -151,7 +149,7 @@ class Rewriter {
     flips_[c] ^= physical_flips(x);
     for (u64 rest = x; rest; rest &= rest - 1) signs_[static_cast<std::size_t>(std::countr_zero(rest))] ^= signs_[c];
     done_.push_back({control, x});
-    touched_ |= touched_by(one(control), x);
+    touched_ |= one(control) | x;
   }
 
   void flip(u64 x) {
