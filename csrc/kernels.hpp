@@ -184,9 +184,9 @@ struct KernelTable {
   void (*turns_reverse)(Real* psi, Real* lambda, const TurnBlock&, const BlockAngles<Real>&, std::uint64_t begin,
                         std::uint64_t end, double* sums);
   void (*move)(Real* psi, const MoveOp<Real>&, std::uint64_t begin, std::uint64_t end);
-  // Adds Im<lambda| X^x |psi> and Im<lambda| Z^z |psi> of groups to sums and sums + lanes, per lane; `op` as for pair.
-  void (*axes)(const Real* psi, const Real* lambda, const GateOp<Real>& op, std::uint64_t begin, std::uint64_t end,
-               double* sums);
+  // Adds Im<lambda| X^x |psi> of groups per lane to sum; `op` as for pair.
+  void (*flip_inner)(const Real* psi, const Real* lambda, const GateOp<Real>& op, std::uint64_t begin,
+                     std::uint64_t end, double* sum);
   // table[i] for the first `groups` i (a power of two): the product of the factors.
   void (*phase_table)(Real* table, std::uint64_t groups, const PhaseFactor* factors, int count);
   void (*phases)(Real* psi, const PhaseLayer<Real>&, std::uint64_t groups, std::uint64_t begin, std::uint64_t end);

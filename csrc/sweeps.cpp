@@ -222,13 +222,10 @@ void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numb
   auto add = [&](double* to, const double* own, bool negate) {
     for (int l = 0; l < lanes; ++l) to[l] += negate ? -own[l] : own[l];
   };
-  auto axes = [&](int op, const GateOp<Real>& gate, bool sign, double* to) {
+  auto flip = [&](int op, const GateOp<Real>& gate, double* to) {
     if (!plan_.words.ops[static_cast<std::size_t>(op)].full) return;
-    double own[2 * lanes] = {};
     const auto [begin, end] = part(groups);
-    kernels_.axes(psi, lambda, gate, begin, end, own);
-    add(to + lanes, own, false);
-    add(to + 2 * lanes, own + lanes, sign);
+    kernels_.flip_inner(psi, lambda, gate, begin, end, to);
   };
   switch (from.kind) {
     case OpKind::Phase: {
@@ -240,7 +237,7 @@ void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numb
     case OpKind::Turn:
       if (from.lanes) {
         const TileTurn<Real>& turn = pass.turns[at];
-        axes(turn.op, turn.gate, prepared.sign, out);
+        flip(turn.op, turn.gate, out + lanes);
         double own[lanes] = {};
         const auto [begin, end] = part(turn.gate.index.count);
         kernels_.pair_reverse(psi, lambda, turn.gate, numbers.turns[at][!prepared.sign], begin, end, own);
@@ -248,12 +245,12 @@ void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numb
       } else {
         const TileBlock& block = pass.blocks[at];
         for (std::size_t r = 0; r < block.ops.size(); ++r)
-          axes(block.ops[r], pass.axes[at * kBlockTurns + r], prepared.angles.negate >> r & 1, out + 3 * r * lanes);
+          flip(block.ops[r], pass.flips[at * kBlockTurns + r], out + (2 * r + 1) * lanes);
         double own[kBlockTurns * lanes] = {};
         const auto [begin, end] = part(block.block.index.count);
         kernels_.turns_reverse(psi, lambda, block.block, prepared.angles, begin, end, own);
         for (std::size_t r = 0; r < block.ops.size(); ++r)
-          add(out + 3 * r * lanes, own + r * lanes, prepared.angles.negate >> r & 1);
+          add(out + 2 * r * lanes, own + r * lanes, prepared.angles.negate >> r & 1);
       }
       break;
     case OpKind::Gate:
@@ -271,7 +268,7 @@ void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numb
 
 template <typename Real>
 void Sweeps<Real>::reverse(const TilePass<Real>& pass, std::size_t from, Real* psi, Real* lambda,
-                           std::vector<std::array<double, 3>>& measured) const {
+                           std::vector<Measured>& measured) const {
   constexpr int lanes = kLanes<Real>;
   const Numbers numbers(pass, plan_.words.ops, angles_);
   const u64 tasks = Executor::tile_tasks(plan_.compiled.layout.groups / pass.geometry.groups());
@@ -314,23 +311,23 @@ void Sweeps<Real>::reverse(const TilePass<Real>& pass, std::size_t from, Real* p
     const std::size_t at = static_cast<std::size_t>(pass.stages[s].index), slot = pass.sums[s];
     auto put = [&](int op, std::size_t first, u64 signs) {
       auto& to = measured[static_cast<std::size_t>(op)];
-      to = {total(first, signs), total(first + 1, 0), total(first + 2, 0)};
+      to = {total(first, signs), total(first + 1, 0)};
     };
     switch (pass.stages[s].kind) {
       case OpKind::Phase:
         for (const TileLayer::Member& m : pass.layers[at].trained)
-          measured[static_cast<std::size_t>(m.op)][0] = total(slot + static_cast<std::size_t>(m.sum), 0);
+          measured[static_cast<std::size_t>(m.op)].own = total(slot + static_cast<std::size_t>(m.sum), 0);
         break;
       case OpKind::Turn:
         if (pass.stages[s].lanes) {
           put(pass.turns[at].op, slot, 0);  // the operand has the signs of lanes
         } else {
           for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r)
-            put(pass.blocks[at].ops[r], slot + 3 * r, pass.blocks[at].lanes[r]);
+            put(pass.blocks[at].ops[r], slot + 2 * r, pass.blocks[at].lanes[r]);
         }
         break;
       case OpKind::Gate:
-        measured[static_cast<std::size_t>(pass.gates[at].op)][0] = total(slot, 0);
+        measured[static_cast<std::size_t>(pass.gates[at].op)].own = total(slot, 0);
         break;
       case OpKind::Move:
         break;

@@ -1,7 +1,6 @@
 // The numbers of one call for a large circuit, and its passes over a state: forward, back with gradients, undone.
 #pragma once
 
-#include <array>
 #include <initializer_list>
 #include <vector>
 
@@ -10,6 +9,11 @@
 #include "tiles.hpp"
 
 namespace ketgrad {
+
+// Gradients of an op: along its own word, and of a full turn along its flip.
+struct Measured {
+  double own = 0, flip = 0;
+};
 
 template <typename Real>
 class Sweeps {
@@ -26,10 +30,9 @@ class Sweeps {
 
   // `sparse`: the state began as |0..0>, so tiles outside the support of the pass are 0 and stay so.
   void forward(const TilePass<Real>& pass, Real* psi, bool sparse) const;
-  // Stages from the last to `from`, undone on both; adds what was measured to measured[op][0..2]: along the turn's own
-  // axis, and for a full one along x and z.
+  // Stages from the last to `from`, undone on both; writes what was measured of their trained ops to measured[op].
   void reverse(const TilePass<Real>& pass, std::size_t from, Real* psi, Real* lambda,
-               std::vector<std::array<double, 3>>& measured) const;
+               std::vector<Measured>& measured) const;
   // The first `count` stages, undone.
   void undo(const TilePass<Real>& pass, std::size_t count, Real* state) const;
 

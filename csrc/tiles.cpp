@@ -188,7 +188,7 @@ std::vector<bool> find_trained(const Source& source, const Words& words) {
     if (op.angle >= 0) {
       const Angle& a = words.angles[static_cast<std::size_t>(op.angle)];
       instruction = a.factor == 0 ? -1 : a.instruction;
-      group = a.group >= 0 && op.full;
+      group = a.group >= 0 && words.groups[static_cast<std::size_t>(a.group)].trained && a.part > 0;
     }
     out.push_back(group || (instruction >= 0 && source.instructions[static_cast<std::size_t>(instruction)].slot >= 0));
   }
@@ -275,12 +275,12 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
           out.local =
               *std::max_element(std::begin(blocks.back().block.offset), std::end(blocks.back().block.offset)) <= chunk;
           for (int r = 0; r < kBlockTurns; ++r)
-            axes.push_back(r < static_cast<int>(stage.ops.size())
-                               ? pair_of<Real>(ops[static_cast<std::size_t>(stage.ops[static_cast<std::size_t>(r)])],
-                                               geometry, lane_bits)
-                               : GateOp<Real>{});
+            flips.push_back(r < static_cast<int>(stage.ops.size())
+                                ? pair_of<Real>(ops[static_cast<std::size_t>(stage.ops[static_cast<std::size_t>(r)])],
+                                                geometry, lane_bits)
+                                : GateOp<Real>{});
         }
-        n_sums += 3 * stage.ops.size();
+        n_sums += 2 * stage.ops.size();
         break;
       case OpKind::Move:
         out.index = static_cast<int>(moves.size());

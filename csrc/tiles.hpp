@@ -96,7 +96,7 @@ struct TilePass {
   std::vector<TileLayer> layers;
   std::vector<TileBlock> blocks;
   std::vector<TileTurn<Real>> turns;
-  std::vector<GateOp<Real>> axes;  // of each turn of a block, kBlockTurns a block
+  std::vector<GateOp<Real>> flips;  // of each turn of a block, kBlockTurns a block
   std::vector<TileMove<Real>> moves;
   std::vector<TileGate<Real>> gates;
   std::vector<bool> trained;      // whether a stage has an op with a gradient

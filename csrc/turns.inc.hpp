@@ -1,4 +1,4 @@
-// Kernels of the tiles of one large state: blocks of real rotations, moves, and the inner products of three axes.
+// Kernels of the tiles of one large state: blocks of real rotations, moves, and the inner product of a flip.
 #pragma once
 
 #include "gates.inc.hpp"
@@ -269,36 +269,30 @@ void move(Real* psi, const MoveOp<Real>& op, u64 begin, u64 end) {
     move_loop<Real, false>(psi, op, begin, end);
 }
 
-// The pair operand of a turn: unit_a has the signs of lanes, negated.
 template <typename Real, bool kShuffle>
-void axes_loop(const Real* psi, const Real* lambda, const GateOp<Real>& op, u64 begin, u64 end, double* out) {
+void flip_inner_loop(const Real* psi, const Real* lambda, const GateOp<Real>& op, u64 begin, u64 end, double* out) {
   const LaneXor<Real> x(op.x_lo);
-  const Half<Real> unit = load_half(op.unit_a);
-  Half<Real> flips = zero_half<Real>(), signs = zero_half<Real>();
+  Half<Real> sum = zero_half<Real>();
   for (u64 start = begin; start < end; start += kFlush) {
     const u64 stop = start + kFlush < end ? start + kFlush : end;
     for (u64 i = start; i < stop; ++i) {
-      const Amplitude<Real> a = load_group(psi, i), l = load_group(lambda, i);
-      const Amplitude<Real> b = load_group(psi, i ^ op.x_hi), pb = partner<Real, kShuffle>(psi, i ^ op.x_hi, b, x);
-      const bool sign = parity(i & op.z_hi);
+      const Amplitude<Real> l = load_group(lambda, i), b = load_group(psi, i ^ op.x_hi);
+      const Amplitude<Real> pb = partner<Real, kShuffle>(psi, i ^ op.x_hi, b, x);
       for (int k = 0; k < Lanes<Real>::count; ++k) {
-        flips.r[k] += l.re.r[k] * pb.im.r[k];
-        flips.r[k] -= l.im.r[k] * pb.re.r[k];
-        const Reg<Real> z = (l.im.r[k] * a.re.r[k] - l.re.r[k] * a.im.r[k]) * unit.r[k];
-        signs.r[k] += sign ? -z : z;
+        sum.r[k] += l.re.r[k] * pb.im.r[k];
+        sum.r[k] -= l.im.r[k] * pb.re.r[k];
       }
     }
-    flush<Real>(flips, out);
-    flush<Real>(signs, out + kLanes<Real>);
+    flush<Real>(sum, out);
   }
 }
 
 template <typename Real>
-void axes(const Real* psi, const Real* lambda, const GateOp<Real>& op, u64 begin, u64 end, double* sums) {
+void flip_inner(const Real* psi, const Real* lambda, const GateOp<Real>& op, u64 begin, u64 end, double* sum) {
   if (op.x_lo)
-    axes_loop<Real, true>(psi, lambda, op, begin, end, sums);
+    flip_inner_loop<Real, true>(psi, lambda, op, begin, end, sum);
   else
-    axes_loop<Real, false>(psi, lambda, op, begin, end, sums);
+    flip_inner_loop<Real, false>(psi, lambda, op, begin, end, sum);
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ void Unit<Real>::reverse_tiles(Real* psi, Real* lambda, double* gradients, bool 
     if (at != pass.trained.end()) break;
     first_stage = 0;
   }
-  std::vector<std::array<double, 3>> measured(words.ops.size());
+  std::vector<Measured> measured(words.ops.size());
   for (std::size_t p = passes.size(); p-- > (to_start ? 0 : first_pass);) {
     const TilePass<Real>& pass = passes[p];
     if (pass.whole >= 0) {
@@ -81,14 +81,15 @@ void Unit<Real>::reverse_tiles(Real* psi, Real* lambda, double* gradients, bool 
     if (!tiles_->trained[o]) continue;
     if (op.kind == OpKind::Gate) {
       of_instruction[static_cast<std::size_t>(op.gate)] +=
-          compiled_.steps[static_cast<std::size_t>(op.gate)].slope * measured[o][0];
+          compiled_.steps[static_cast<std::size_t>(op.gate)].slope * measured[o].own;
       continue;
     }
     const Angle& angle = words.angles[static_cast<std::size_t>(op.angle)];
     if (angle.group < 0) {
-      of_instruction[static_cast<std::size_t>(angle.instruction)] += angle.factor * measured[o][0];
-    } else {
-      const double xyz[3] = {measured[o][1], measured[o][0], measured[o][2]};
+      of_instruction[static_cast<std::size_t>(angle.instruction)] += angle.factor * measured[o].own;
+    } else if (op.kind == OpKind::Turn) {
+      // along z by the phase that follows it: whatever came between commutes with that
+      const double xyz[3] = {measured[o].flip, measured[o].own, measured[o + 1].own};
       words.pull(source_, angles_, angle.group, xyz, of_instruction.data());
     }
   }
