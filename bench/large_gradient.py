@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import numpy as np  # noqa: E402
-from common import heading  # noqa: E402
+from common import heading, timed  # noqa: E402
 from large import machine  # noqa: E402
 from large_cases import CASES, LAYERS  # noqa: E402
 from large_peers import THREADS, installed  # noqa: E402
@@ -98,16 +97,6 @@ def qulacs_runs(n: int) -> Gradient:
     return lambda: -np.array(circuit.backprop(observable))
 
 
-def timed(call: Callable[[], Any], seconds: float = 0.5) -> float:
-    """Median over about `seconds`, at least three calls."""
-    times: list[float] = []
-    while len(times) < 3 or (sum(times) < seconds and len(times) < 50):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
-
-
 def row(label: str, ours: Gradient, value: Callable[[], Any], peers: dict[str, Gradient], ideal: float) -> list[str]:
     """A line of the table, after the gradients have been compared."""
     wanted = ours()
@@ -116,8 +105,8 @@ def row(label: str, ours: Gradient, value: Callable[[], Any], peers: dict[str, G
     for name, gradient in peers.items():
         got = gradient()
         assert np.abs(got - wanted).max() < 1e-8, f"{label}: {name} has another gradient"
-        times[name] = timed(gradient)
-    mine, forward = timed(ours), timed(value)
+        times[name] = timed(gradient, 0.5, 3, 50)
+    mine, forward = timed(ours, 0.5, 3, 50), timed(value, 0.5, 3, 50)
     best = min(times, key=lambda p: times[p]) if times else ""
     share = f"{ideal / mine:.2f}" if ideal else "-"
     return [label, format_time(mine), f"{mine / forward:.2f}", share,

@@ -13,8 +13,7 @@ namespace ketgrad {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kKeepEach = std::size_t{64}
-                                  << 20;  // larger ones go back to the system, and cost a page fault each 4 KiB
+constexpr std::size_t kKeepEach = std::size_t{64} << 20;  // larger ones go back to the system
 constexpr std::size_t kKeepAll = std::size_t{192} << 20;
 
 struct Kept {

@@ -146,28 +146,8 @@ class EngineOf final : public Engine {
     std::vector<PassFacts> out;
     if (use_lanes(1)) return out;
     const Ready& r = ready(false);
-    if (!r.tiles) return out;
-    for (const TilePass<Real>& pass : r.tiles->passes) {
-      PassFacts f{};
-      f.whole = pass.whole >= 0;
-      f.groups = f.whole ? r.compiled().layout.groups : pass.geometry.groups();
-      f.tiles = r.compiled().layout.groups / f.groups;
-      f.visited = f.whole ? 1 : u64{1} << (pass.support.directions.size() - pass.span_size);
-      for (const TileBlock& block : pass.blocks) f.turns += block.block.turns;
-      f.blocks = static_cast<int>(pass.blocks.size());
-      f.lane_turns = static_cast<int>(pass.turns.size());
-      f.layers = static_cast<int>(pass.layers.size());
-      for (const TileLayer& layer : pass.layers) {
-        f.phases +=
-            static_cast<int>(layer.fixed.size() + layer.scalars.size() + layer.lanes.size() + layer.table.size());
-        for (const auto& cross : layer.cross) f.phases += static_cast<int>(cross.second.size());
-        f.crossings += static_cast<int>(layer.cross.size());
-        f.varies = f.varies || layer.table_varies;
-      }
-      f.moves = static_cast<int>(pass.moves.size());
-      f.gates = static_cast<int>(pass.gates.size()) + f.whole;
-      out.push_back(f);
-    }
+    if (r.tiles)
+      for (const TilePass<Real>& pass : r.tiles->passes) out.push_back(pass.facts(r.compiled().layout.groups));
     return out;
   }
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "compiled.hpp"
+#include "tiles.hpp"
 
 namespace ketgrad {
 
@@ -64,13 +64,7 @@ class Engine {
   // Final states, interleaved complex numbers of the engine's precision, (size, 2^n).
   virtual void states(const Batch& batch, void* out, const Poll& poll) const = 0;
 
-  // What the plan of one large state does in a pass; one entry for each pass, none where it runs gate by gate.
-  struct PassFacts {
-    std::uint64_t groups, tiles, visited;  // of a tile; how many there are, and how many can be other than 0
-    int turns, lane_turns, blocks, layers, phases, crossings, moves, gates;
-    bool varies;  // a table of phases differs from tile to tile
-    bool whole;
-  };
+  // What one large state goes through, an entry for each pass over memory; none where it runs gate by gate.
   virtual std::vector<PassFacts> passes() const = 0;
 
   // "lanes" or "single": how a batch of this size runs.

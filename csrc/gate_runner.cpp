@@ -26,9 +26,7 @@ void GateRunner<Real>::table_rows(const Geometry& g, const TileGate<Real>& gate,
 
 template <typename Real>
 void GateRunner<Real>::apply(const Geometry& g, const TileGate<Real>& gate, Real* psi, u64 base, bool inverse,
-                             Real* scratch, u64 chunk, u64 chunks) const {
-  auto begin = [&](const IndexMap& map) { return map.count / chunks * chunk; };
-  auto end = [&](const IndexMap& map) { return map.count / chunks * (chunk + 1); };
+                             Real* scratch, Part part) const {
   constexpr u64 group = 2 * kLanes<Real>;
   if (gate.kind == Kind::Table) {
     table_rows(g, gate, base, inverse, [&](const TableOp<Real>& op, const TableEntries<Real>& numbers, u64 at) {
@@ -44,13 +42,13 @@ void GateRunner<Real>::apply(const Geometry& g, const TileGate<Real>& gate, Real
       Rotor<Real> r = rotors[static_cast<std::size_t>(gate.step)];
       if (sign != inverse)
         for (Real& s : r.s) s = -s;
-      (gate.kind == Kind::Pair ? kernels.pair : kernels.diagonal)(psi, gate.gate, r, begin(gate.gate.index),
-                                                                  end(gate.gate.index));
+      (gate.kind == Kind::Pair ? kernels.pair : kernels.diagonal)(psi, gate.gate, r, part.begin(gate.gate.index.count),
+                                                                  part.end(gate.gate.index.count));
       break;
     }
     case Kind::Permute: {  // its own inverse
       if (!sign) {
-        kernels.permute(psi, gate.gate, begin(gate.gate.index), end(gate.gate.index));
+        kernels.permute(psi, gate.gate, part.begin(gate.gate.index.count), part.end(gate.gate.index.count));
         break;
       }
       Rotor<Real> r;
@@ -58,17 +56,17 @@ void GateRunner<Real>::apply(const Geometry& g, const TileGate<Real>& gate, Real
         r.c[l] = 0;
         r.s[l] = -1;
       }
-      kernels.pair(psi, gate.gate, r, begin(gate.gate.index), end(gate.gate.index));
+      kernels.pair(psi, gate.gate, r, part.begin(gate.gate.index.count), part.end(gate.gate.index.count));
       break;
     }
     case Kind::Mix: {
       const MixOp<Real>& op = inverse ? gate.inverse_mix : gate.mix;
-      kernels.mix(psi, op, begin(op.index), end(op.index));
+      kernels.mix(psi, op, part.begin(op.index.count), part.end(op.index.count));
       break;
     }
     case Kind::Dense: {
       const DenseOp<Real>& op = inverse ? gate.inverse_dense : gate.dense;
-      kernels.dense(psi, op, scratch, begin(op.index), end(op.index));
+      kernels.dense(psi, op, scratch, part.begin(op.index.count), part.end(op.index.count));
       break;
     }
     default:
@@ -78,9 +76,7 @@ void GateRunner<Real>::apply(const Geometry& g, const TileGate<Real>& gate, Real
 
 template <typename Real>
 void GateRunner<Real>::reverse(const Geometry& g, const TileGate<Real>& gate, Real* psi, Real* lambda, u64 base,
-                               double* out, u64 chunk, u64 chunks) const {
-  auto begin = [&](const IndexMap& map) { return map.count / chunks * chunk; };
-  auto end = [&](const IndexMap& map) { return map.count / chunks * (chunk + 1); };
+                               double* out, Part part) const {
   constexpr int lanes = kLanes<Real>;
   constexpr u64 group = 2 * lanes;
   if (gate.kind == Kind::Table) {
@@ -96,7 +92,7 @@ void GateRunner<Real>::reverse(const Geometry& g, const TileGate<Real>& gate, Re
     for (Real& s : r.s) s = -s;
   double own[lanes] = {};
   (gate.kind == Kind::Pair ? kernels.pair_reverse : kernels.diagonal_reverse)(
-      psi, lambda, gate.gate, r, begin(gate.gate.index), end(gate.gate.index), own);
+      psi, lambda, gate.gate, r, part.begin(gate.gate.index.count), part.end(gate.gate.index.count), own);
   for (int l = 0; l < lanes; ++l) out[l] += sign ? -own[l] : own[l];
 }
 

@@ -13,12 +13,12 @@ struct GateRunner {
   const std::vector<Rotor<Real>>& rotors;          // of steps, forward
   const std::vector<TableEntries<Real>>& entries;  // of steps
 
-  // On part `chunk` of `chunks` of the gate's items.
-  void apply(const Geometry& g, const TileGate<Real>& gate, Real* psi, u64 base, bool inverse, Real* scratch, u64 chunk,
-             u64 chunks) const;
+  // On a part of the gate's items; tables want the whole.
+  void apply(const Geometry& g, const TileGate<Real>& gate, Real* psi, u64 base, bool inverse, Real* scratch,
+             Part part) const;
   // Adds what the gradient needs to out[lane], then undoes the gate on both.
-  void reverse(const Geometry& g, const TileGate<Real>& gate, Real* psi, Real* lambda, u64 base, double* out, u64 chunk,
-               u64 chunks) const;
+  void reverse(const Geometry& g, const TileGate<Real>& gate, Real* psi, Real* lambda, u64 base, double* out,
+               Part part) const;
 
  private:
   template <typename F>

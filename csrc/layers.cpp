@@ -13,16 +13,14 @@ void turn_by(double& re, double& im, double c, double s) {
   re = x;
 }
 
-double snapped(double v) { return std::abs(v) < 1e-15 ? 0.0 : v; }
-
 }  // namespace
 
-Trigonometry::Trigonometry(double angle) : c(snapped(std::cos(angle / 2))), s(snapped(std::sin(angle / 2))) {}
+HalfAngle::HalfAngle(double angle) : c(snap(std::cos(angle / 2))), s(snap(std::sin(angle / 2))) {}
 
 template <typename Real>
-LayerNumbers<Real>::LayerNumbers(const TileLayer& layer, const std::function<Trigonometry(int)>& of) {
+LayerNumbers<Real>::LayerNumbers(const TileLayer& layer, const std::function<HalfAngle(int)>& of) {
   auto all = [&](const std::vector<TileLayer::Member>& members) {
-    std::vector<Trigonometry> list;
+    std::vector<HalfAngle> list;
     for (const TileLayer::Member& m : members) list.push_back(of(m.op));
     return list;
   };
@@ -40,7 +38,7 @@ LayerNumbers<Real>::LayerNumbers(const TileLayer& layer, const std::function<Tri
     im[l] = 0;
   }
   for (const TileLayer::Member& m : layer.fixed) {
-    const Trigonometry t = of(m.op);
+    const HalfAngle t = of(m.op);
     for (int l = 0; l < kLanes<Real>; ++l) turn_by(re[l], im[l], t.c, t.s * lane_sign(l, m.lanes));
   }
 }
@@ -71,7 +69,7 @@ void prepare_layer(const TileLayer& layer, const LayerNumbers<Real>& n, const Ke
   Real* memory = count ? tables.memory.template as<Real>() : nullptr;
   const bool build = !tables.ready || layer.table_varies || tables.inverse != inverse;
   std::vector<PhaseFactor> factors;
-  auto fill = [&](const std::vector<TileLayer::Member>& members, const std::vector<Trigonometry>& trig) {
+  auto fill = [&](const std::vector<TileLayer::Member>& members, const std::vector<HalfAngle>& trig) {
     factors.clear();
     for (std::size_t k = 0; k < members.size(); ++k)
       factors.push_back(

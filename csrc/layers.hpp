@@ -11,22 +11,22 @@
 namespace ketgrad {
 
 // Cosine and sine of half an angle; what is meant to be 0 is 0.
-struct Trigonometry {
+struct HalfAngle {
   double c, s;
 
-  explicit Trigonometry(double angle);
+  explicit HalfAngle(double angle);
 };
 
 // Factors of the members of a layer, and what no tile changes.
 template <typename Real>
 struct LayerNumbers {
-  std::vector<Trigonometry> scalars, lanes, table;
-  std::vector<std::vector<Trigonometry>> cross;
+  std::vector<HalfAngle> scalars, lanes, table;
+  std::vector<std::vector<HalfAngle>> cross;
   double re[kLanes<Real>], im[kLanes<Real>];
   std::vector<std::array<Real, kLanes<Real>>> patterns;
 
   // of(op): of its angle
-  LayerNumbers(const TileLayer& layer, const std::function<Trigonometry(int)>& of);
+  LayerNumbers(const TileLayer& layer, const std::function<HalfAngle(int)>& of);
 };
 
 struct LayerTables {

@@ -130,9 +130,10 @@ class Plan {
   py::list passes() const {
     py::list out;
     for (const auto& f : engine_->passes())
-      out.append(py::dict(py::arg("groups") = f.groups, py::arg("tiles") = f.tiles, py::arg("visited") = f.visited,
-                          py::arg("turns") = f.turns, py::arg("lane_turns") = f.lane_turns,
-                          py::arg("blocks") = f.blocks, py::arg("layers") = f.layers, py::arg("phases") = f.phases,
+      out.append(py::dict(py::arg("tile_bytes") = f.tile_bytes, py::arg("tiles") = f.tiles,
+                          py::arg("visited") = f.visited, py::arg("turns") = f.turns,
+                          py::arg("lane_turns") = f.lane_turns, py::arg("blocks") = f.blocks,
+                          py::arg("layers") = f.layers, py::arg("phases") = f.phases,
                           py::arg("crossings") = f.crossings, py::arg("moves") = f.moves, py::arg("gates") = f.gates,
                           py::arg("varies") = f.varies, py::arg("whole") = f.whole));
     return out;

@@ -2,11 +2,15 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <complex>
 
 #include "instruction.hpp"
 
 namespace ketgrad {
+
+// Constants such as cos(pi/2) are meant to be 0; 6e-17 would leak into every amplitude.
+inline double snap(double value) { return std::abs(value) < 1e-15 ? 0.0 : value; }
 
 using Matrix2 = std::array<std::complex<double>, 4>;  // row-major
 

@@ -17,12 +17,12 @@ struct Sweeps<Real>::Numbers {
 
   Numbers(const TilePass<Real>& pass, const std::vector<Op>& ops, const std::vector<double>& angles) {
     auto of = [&](int op) {
-      return Trigonometry(angles[static_cast<std::size_t>(ops[static_cast<std::size_t>(op)].angle)]);
+      return HalfAngle(angles[static_cast<std::size_t>(ops[static_cast<std::size_t>(op)].angle)]);
     };
     for (const TileBlock& block : pass.blocks) {
       BlockAngles<Real> out{};
       for (std::size_t r = 0; r < block.ops.size(); ++r) {
-        const Trigonometry t = of(block.ops[r]);
+        const HalfAngle t = of(block.ops[r]);
         for (int l = 0; l < kLanes<Real>; ++l) {
           out.c[r][l] = static_cast<Real>(t.c);
           out.s[r][l] = static_cast<Real>(t.s * lane_sign(l, block.lanes[r]));
@@ -31,7 +31,7 @@ struct Sweeps<Real>::Numbers {
       blocks.push_back(out);
     }
     for (const TileTurn<Real>& turn : pass.turns) {
-      const Trigonometry t = of(turn.op);
+      const HalfAngle t = of(turn.op);
       std::array<Rotor<Real>, 2> out;
       for (int sign = 0; sign < 2; ++sign)
         for (int l = 0; l < kLanes<Real>; ++l) {
@@ -131,44 +131,40 @@ void Sweeps<Real>::over_tiles(const TilePass<Real>& pass, std::initializer_list<
 
 template <typename Real>
 void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, u64 base,
-                         bool inverse, Worker& worker, u64 chunk, u64 chunks) const {
+                         bool inverse, Worker& worker, Part part) const {
   const auto& from = pass.stages[stage];
   const std::size_t at = static_cast<std::size_t>(from.index);
   const u64 groups = pass.geometry.groups();
   const auto& prepared = worker.prepared[stage];
-  auto part = [&](u64 items) { return std::pair{items / chunks * chunk, items / chunks * (chunk + 1)}; };
   switch (from.kind) {
     case OpKind::Phase: {
-      const auto [begin, end] = part(groups);
-      kernels_.phases(psi, prepared.layer, groups, begin, end);
+      kernels_.phases(psi, prepared.layer, groups, part.begin(groups), part.end(groups));
       break;
     }
     case OpKind::Turn:
       if (from.lanes) {
         const GateOp<Real>& op = pass.turns[at].gate;
-        const auto [begin, end] = part(op.index.count);
-        kernels_.pair(psi, op, numbers.turns[at][prepared.sign != inverse], begin, end);
+        kernels_.pair(psi, op, numbers.turns[at][prepared.sign != inverse], part.begin(op.index.count),
+                      part.end(op.index.count));
       } else {  // the turns of a block commute: undone in any order
         const TurnBlock& block = pass.blocks[at].block;
-        const auto [begin, end] = part(block.index.count);
-        kernels_.turns(psi, block, prepared.angles, begin, end);
+        kernels_.turns(psi, block, prepared.angles, part.begin(block.index.count), part.end(block.index.count));
       }
       break;
     case OpKind::Move: {  // its own inverse
       const MoveOp<Real>& op = pass.moves[at].of[prepared.sign];
-      const auto [begin, end] = part(op.index.count);
-      if (pass.moves[at].moves[prepared.sign]) kernels_.move(psi, op, begin, end);
+      if (pass.moves[at].moves[prepared.sign])
+        kernels_.move(psi, op, part.begin(op.index.count), part.end(op.index.count));
       break;
     }
     case OpKind::Gate:
-      gates_.apply(pass.geometry, pass.gates[at], psi, base, inverse, worker.scratch.template as<Real>(), chunk,
-                   chunks);
+      gates_.apply(pass.geometry, pass.gates[at], psi, base, inverse, worker.scratch.template as<Real>(), part);
       break;
   }
 }
 
-// Calls work(first, last, chunks) for each run of stages of [from, to) that can share chunks; `layers` is how many
-// layers of `counted` stages a run may have.
+// Calls work(first, last, chunks) for each run of stages of [from, to) that can share chunks. Of stages that are
+// `counted` a run has one at most.
 template <typename Stages, typename Counted, typename Work>
 void runs(const Stages& stages, u64 groups, std::size_t from, std::size_t to, Counted counted, Work work) {
   const u64 chunks = groups >> std::min<int>(kChunkBits, std::countr_zero(groups));
@@ -192,7 +188,7 @@ void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse) c
         [&](std::size_t first, std::size_t last, u64 chunks) {
           for (u64 chunk = 0; chunk < chunks; ++chunk)
             for (std::size_t s = first; s < last; ++s)
-              apply(pass, numbers, s, at[0], base, false, worker, chunk, chunks);
+              apply(pass, numbers, s, at[0], base, false, worker, {chunk, chunks});
         });
   };
   over_tiles(pass, {psi}, work, sparse ? &pass.support : nullptr);
@@ -204,33 +200,30 @@ void Sweeps<Real>::undo(const TilePass<Real>& pass, std::size_t count, Real* sta
   over_tiles(pass, {state}, [&](Real* const* at, u64 base, u64, Worker& worker) {
     for (std::size_t s = count; s-- > 0;) {
       prepare(pass, numbers, s, base, true, worker);
-      apply(pass, numbers, s, at[0], base, true, worker, 0, 1);
+      apply(pass, numbers, s, at[0], base, true, worker, {});
     }
   });
 }
 
 template <typename Real>
 void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi,
-                                 Real* lambda, u64 base, Worker& worker, u64 chunk, u64 chunks, double* sums) const {
+                                 Real* lambda, u64 base, Worker& worker, Part part, double* sums) const {
   constexpr int lanes = kLanes<Real>;
   const auto& from = pass.stages[stage];
   const std::size_t at = static_cast<std::size_t>(from.index);
   const u64 groups = pass.geometry.groups();
   const auto& prepared = worker.prepared[stage];
   double* out = sums + pass.sums[stage] * lanes;
-  auto part = [&](u64 items) { return std::pair{items / chunks * chunk, items / chunks * (chunk + 1)}; };
   auto add = [&](double* to, const double* own, bool negate) {
     for (int l = 0; l < lanes; ++l) to[l] += negate ? -own[l] : own[l];
   };
   auto flip = [&](int op, const GateOp<Real>& gate, double* to) {
     if (!plan_.words.ops[static_cast<std::size_t>(op)].full) return;
-    const auto [begin, end] = part(groups);
-    kernels_.flip_inner(psi, lambda, gate, begin, end, to);
+    kernels_.flip_inner(psi, lambda, gate, part.begin(groups), part.end(groups), to);
   };
   switch (from.kind) {
     case OpKind::Phase: {
-      const auto [begin, end] = part(groups);
-      kernels_.phases_reverse(psi, lambda, prepared.layer, groups, begin, end,
+      kernels_.phases_reverse(psi, lambda, prepared.layer, groups, part.begin(groups), part.end(groups),
                               pass.layers[at].masks.empty() ? nullptr : worker.product.template as<Real>());
       break;
     }
@@ -239,29 +232,29 @@ void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numb
         const TileTurn<Real>& turn = pass.turns[at];
         flip(turn.op, turn.gate, out + lanes);
         double own[lanes] = {};
-        const auto [begin, end] = part(turn.gate.index.count);
-        kernels_.pair_reverse(psi, lambda, turn.gate, numbers.turns[at][!prepared.sign], begin, end, own);
+        kernels_.pair_reverse(psi, lambda, turn.gate, numbers.turns[at][!prepared.sign],
+                              part.begin(turn.gate.index.count), part.end(turn.gate.index.count), own);
         add(out, own, prepared.sign);
       } else {
         const TileBlock& block = pass.blocks[at];
         for (std::size_t r = 0; r < block.ops.size(); ++r)
           flip(block.ops[r], pass.flips[at * kBlockTurns + r], out + (2 * r + 1) * lanes);
         double own[kBlockTurns * lanes] = {};
-        const auto [begin, end] = part(block.block.index.count);
-        kernels_.turns_reverse(psi, lambda, block.block, prepared.angles, begin, end, own);
+        kernels_.turns_reverse(psi, lambda, block.block, prepared.angles, part.begin(block.block.index.count),
+                               part.end(block.block.index.count), own);
         for (std::size_t r = 0; r < block.ops.size(); ++r)
           add(out + 2 * r * lanes, own + r * lanes, prepared.angles.negate >> r & 1);
       }
       break;
     case OpKind::Gate:
       if (plan_.compiled.steps[static_cast<std::size_t>(pass.gates[at].step)].slot >= 0) {
-        gates_.reverse(pass.geometry, pass.gates[at], psi, lambda, base, out, chunk, chunks);
+        gates_.reverse(pass.geometry, pass.gates[at], psi, lambda, base, out, part);
         break;
       }
       [[fallthrough]];
     case OpKind::Move:
-      apply(pass, numbers, stage, psi, base, true, worker, chunk, chunks);
-      apply(pass, numbers, stage, lambda, base, true, worker, chunk, chunks);
+      apply(pass, numbers, stage, psi, base, true, worker, part);
+      apply(pass, numbers, stage, lambda, base, true, worker, part);
       break;
   }
 }
@@ -291,7 +284,7 @@ void Sweeps<Real>::reverse(const TilePass<Real>& pass, std::size_t from, Real* p
         [&](std::size_t first, std::size_t last, u64 chunks) {
           for (u64 chunk = 0; chunk < chunks; ++chunk)
             for (std::size_t k = first; k < last; ++k)
-              reverse_stage(pass, numbers, n - 1 - k, at[0], at[1], base, worker, chunk, chunks, own);
+              reverse_stage(pass, numbers, n - 1 - k, at[0], at[1], base, worker, {chunk, chunks}, own);
           for (std::size_t k = first; k < last; ++k)  // one at most
             if (const TileLayer* layer = layer_of(k))
               layer_sums(*layer, kernels_, pass.geometry.groups(), base, worker.product.template as<Real>(),

@@ -46,11 +46,11 @@ class Sweeps {
   // What a stage takes from the base of a tile.
   void prepare(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, std::uint64_t base, bool inverse,
                Worker& worker) const;
-  // On part `chunk` of `chunks` of a tile.
+  // On a part of a tile.
   void apply(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, std::uint64_t base,
-             bool inverse, Worker& worker, std::uint64_t chunk, std::uint64_t chunks) const;
+             bool inverse, Worker& worker, Part part) const;
   void reverse_stage(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, Real* lambda,
-                     std::uint64_t base, Worker& worker, std::uint64_t chunk, std::uint64_t chunks, double* sums) const;
+                     std::uint64_t base, Worker& worker, Part part, double* sums) const;
 
   const TilePlan<Real>& plan_;
   const KernelTable<Real>& kernels_;

@@ -8,8 +8,8 @@ namespace ketgrad {
 
 namespace {
 
-constexpr int kSmallTileBits =
-    9;  // of a state that has fewer than 2^3 large ones, so that threads have something to share
+// Of a state that has fewer than 2^3 large ones, so that threads have something to share.
+constexpr int kSmallTileBits = 9;
 
 TileLayer make_layer(const std::vector<int>& members, const std::vector<Op>& ops, const std::vector<bool>& trained,
                      const Geometry& g, int lane_bits) {
@@ -123,8 +123,8 @@ void fill_gate(TileGate<Real>& out, const Compiled<Real>& compiled, const Geomet
   auto inner = [&](const IndexMap& map) {
     out.controls = map.fixed & g.outside;
     out.values = map.value & g.outside;
-    const u64 fixed = g.bits(map.fixed & ~g.outside);
-    return IndexMap{fixed, g.bits(map.value & ~g.outside), g.groups() >> std::popcount(fixed)};
+    const u64 fixed = g.flips(map.fixed & ~g.outside);
+    return IndexMap{fixed, g.flips(map.value & ~g.outside), g.groups() >> std::popcount(fixed)};
   };
   switch (from.kind) {
     case Kind::Pair:
@@ -133,19 +133,19 @@ void fill_gate(TileGate<Real>& out, const Compiled<Real>& compiled, const Geomet
       out.gate = compiled.gates[at];
       out.signs = out.gate.z_hi & g.outside;
       out.gate.index = inner(out.gate.index);
-      out.gate.x_hi = g.bits(out.gate.x_hi);
-      out.gate.z_hi = g.bits(out.gate.z_hi & ~g.outside);
+      out.gate.x_hi = g.flips(out.gate.x_hi);
+      out.gate.z_hi = g.flips(out.gate.z_hi & ~g.outside);
       break;
     case Kind::Mix:
       out.mix = compiled.mixes[at];
       out.inverse_mix = compiled.inverse_mixes[at];
       out.mix.index = out.inverse_mix.index = inner(out.mix.index);
-      out.mix.x_hi = out.inverse_mix.x_hi = g.bits(out.mix.x_hi);
+      out.mix.x_hi = out.inverse_mix.x_hi = g.flips(out.mix.x_hi);
       break;
     case Kind::Dense:
       out.dense = compiled.denses[at].forward;
       out.inverse_dense = compiled.denses[at].inverse;
-      for (const u64 offset : compiled.denses[at].offsets) out.offsets.push_back(g.bits(offset));
+      for (const u64 offset : compiled.denses[at].offsets) out.offsets.push_back(g.flips(offset));
       out.dense.index = out.inverse_dense.index = inner(out.dense.index);
       out.dense.offsets = out.inverse_dense.offsets = out.offsets.data();
       break;
@@ -237,8 +237,6 @@ u64 Geometry::signs(u64 u) const {
   return out;
 }
 
-u64 Geometry::bits(u64 mask) const { return flips(mask); }
-
 template <typename Real>
 TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& ops,
                          const std::vector<bool>& trained_ops, const Pass& pass, int row_bits) {
@@ -300,6 +298,30 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
     }
     stages.push_back(out);
   }
+}
+
+template <typename Real>
+PassFacts TilePass<Real>::facts(u64 groups_of_state) const {
+  PassFacts f{};
+  const u64 groups = whole >= 0 ? groups_of_state : geometry.groups();
+  f.whole = whole >= 0;
+  f.tile_bytes = groups * 2 * kLanes<Real> * sizeof(Real);
+  f.tiles = groups_of_state / groups;
+  f.visited = f.whole ? 1 : u64{1} << (support.directions.size() - span_size);
+  for (const TileBlock& block : blocks) f.turns += block.block.turns;
+  f.blocks = static_cast<int>(blocks.size());
+  f.lane_turns = static_cast<int>(turns.size());
+  f.layers = static_cast<int>(layers.size());
+  for (const TileLayer& layer : layers) {
+    std::size_t phases = layer.fixed.size() + layer.scalars.size() + layer.lanes.size() + layer.table.size();
+    for (const auto& cross : layer.cross) phases += cross.second.size();
+    f.phases += static_cast<int>(phases);
+    f.crossings += static_cast<int>(layer.cross.size());
+    f.varies = f.varies || layer.table_varies;
+  }
+  f.moves = static_cast<int>(moves.size());
+  f.gates = static_cast<int>(gates.size()) + f.whole;
+  return f;
 }
 
 template <typename Real>

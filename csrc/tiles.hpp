@@ -1,4 +1,4 @@
-// A pass of the plan over one tile: kernel operands in the tile's own coordinates, and the sweeps through its stages.
+// A pass of the plan in the coordinates of a tile: the operands of its stages.
 //
 // A tile's groups lie packed in a buffer. Coordinate t of a group: its lowest bits are those of the row, each further
 // bit says whether a direction of the pass is taken. What a stage reads outside, a sign or whether controls hold, is
@@ -26,9 +26,8 @@ struct Geometry {
   std::uint64_t groups() const { return offsets.size() << row_bits; }
   std::uint64_t rows() const { return (std::uint64_t{1} << row_bits) - 1; }
   bool contiguous() const { return offsets.size() == 1; }
-  std::uint64_t flips(std::uint64_t v) const;    // coordinates of a vector of the span
-  std::uint64_t signs(std::uint64_t u) const;    // parity(i & u) = parity(t & signs(u)) + parity(base & u)
-  std::uint64_t bits(std::uint64_t mask) const;  // coordinates that are bits of the index
+  std::uint64_t flips(std::uint64_t v) const;  // coordinates of a vector of the span
+  std::uint64_t signs(std::uint64_t u) const;  // parity(i & u) = parity(t & signs(u)) + parity(base & u)
 };
 
 struct TileLayer {
@@ -78,7 +77,23 @@ struct TileGate {
   TableOp<Real> table;
 };
 
+// Part `index` of `count` equal ones.
+struct Part {
+  std::uint64_t index = 0, count = 1;
+
+  std::uint64_t begin(std::uint64_t items) const { return items / count * index; }
+  std::uint64_t end(std::uint64_t items) const { return items / count * (index + 1); }
+};
+
 inline constexpr int kChunkBits = 7;  // 2^7 groups, 16 KiB: stages that stay inside run on a chunk before the next
+
+// What a pass does, in numbers.
+struct PassFacts {
+  std::uint64_t tile_bytes, tiles, visited;  // of a tile; how many there are, and how many can be other than 0
+  int turns, lane_turns, blocks, layers, phases, crossings, moves, gates;
+  bool varies;  // a table of phases differs from tile to tile
+  bool whole;   // one gate on the whole state
+};
 
 template <typename Real>
 struct TilePass {
@@ -105,6 +120,7 @@ struct TilePass {
 
   TilePass(const Compiled<Real>& compiled, const std::vector<Op>& ops, const std::vector<bool>& trained_ops,
            const Pass& pass, int row_bits);
+  PassFacts facts(std::uint64_t groups_of_state) const;
   TilePass(const TilePass&) = delete;  // operands point into it
   TilePass(TilePass&&) = default;
 };

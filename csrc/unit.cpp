@@ -4,9 +4,6 @@ namespace ketgrad {
 
 namespace {
 
-// Constants such as cos(pi/2) are meant to be 0; 6e-17 would leak into every amplitude.
-double snap(double value) { return std::abs(value) < 1e-15 ? 0.0 : value; }
-
 Trig trig_of(const Step& step, double value) {
   const double angle = step.offset + step.scale * value, turned = step.half ? angle / 2 : angle;
   return {std::cos(turned), std::sin(turned), angle};

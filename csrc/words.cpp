@@ -123,11 +123,11 @@ class Rewriter {
   }
 
   // exp(i theta) where the bits under `mask` have this value: phases about every word of Zs on the mask.
-  void controlled_phase(u64 z, u64 mask, u64 value, int instruction, double factor, double constant) {
+  void controlled_phase(u64 z, u64 mask, u64 value, int instruction, double factor) {
     const double share = 1.0 / static_cast<double>(one(std::popcount(mask)));
     for (u64 part = mask;; part = (part - 1) & mask) {
       const double s = is_odd(part & value) ? -share : share;
-      phase(z ^ part, instruction, s * factor, s * constant);
+      phase(z ^ part, instruction, s * factor, 0);
       if (!part) break;
     }
   }
@@ -238,12 +238,12 @@ class Rewriter {
         if (controls == 1) return collect(in.ctrl_mask, index);
         if (controls > kMaxPhaseControls) break;
         close_for(in);
-        return controlled_phase(0, in.ctrl_mask, in.ctrl_value, index, -2.0, 0);
+        return controlled_phase(0, in.ctrl_mask, in.ctrl_value, index, -2.0);
       case Opcode::PauliRot:
         if (!controls && std::popcount(in.x_mask | in.z_mask) == 1) return collect(in.x_mask | in.z_mask, index);
         if (!in.x_mask && controls <= kMaxPhaseControls) {
           close_for(in);
-          return controlled_phase(in.z_mask, in.ctrl_mask, in.ctrl_value, index, 1.0, 0);
+          return controlled_phase(in.z_mask, in.ctrl_mask, in.ctrl_value, index, 1.0);
         }
         if (controls) break;
         close_for(in);

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 
 from .memory import format_bytes
 
-GROUP_BYTES = 128
-TURN, LAYER, CROSSING, MOVE = 4, 8, 4, 0  # lane operations per amplitude: two fused ones for each real of a turn
+TURN, LAYER, CROSSING = 4, 8, 4  # lane operations per amplitude: two fused ones for each real of a turn
 
 
 def lane_operations(facts: dict[str, int]) -> int:
-    """Of one pass, per amplitude, without its gates, whose cost is theirs."""
+    """Of one pass, per amplitude; gates, whose cost is their own, and moves, which compute nothing, are left out."""
     turns = facts["turns"] + facts["lane_turns"]
-    return TURN * turns + LAYER * facts["layers"] + CROSSING * facts["crossings"] + MOVE * facts["moves"]
+    return TURN * turns + LAYER * facts["layers"] + CROSSING * facts["crossings"]
 
 
 def plan_text(
@@ -39,14 +38,14 @@ def plan_text(
     lines = [f"{head}: {len(passes)} passes over {format_bytes(itemsize << n_wires)}"]
     moved = operations = 0
     for k, f in enumerate(passes):
-        amplitudes = f["visited"] * f["groups"] * GROUP_BYTES // itemsize
-        moved += 2 * amplitudes * itemsize
-        operations += lane_operations(f) * amplitudes
+        visited = f["visited"] * f["tile_bytes"]
+        moved += 2 * visited
+        operations += lane_operations(f) * (visited // itemsize)
         if f["whole"]:
             lines.append(f"{k:4}  one gate on the whole state")
             continue
         lines.append(
-            f"{k:4}  {f['visited']} of {f['tiles']} tiles of {format_bytes(f['groups'] * GROUP_BYTES)}: "
+            f"{k:4}  {f['visited']} of {f['tiles']} tiles of {format_bytes(f['tile_bytes'])}: "
             f"{f['turns']} turns in {f['blocks']} blocks, {f['lane_turns']} within lanes, "
             f"{f['phases']} phases in {f['layers']} layers, {f['moves']} moves, {f['gates']} gates"
         )
