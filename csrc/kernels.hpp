@@ -127,11 +127,13 @@ struct TurnBlock {
   std::uint16_t own[kBlockTurns];
 };
 
-// Cosines, and sines for each lane, of the turns of a block; `negate` has bit r where the tile negates turn r.
+// Cosines, and sines for each lane, of the turns of a block; `negate` has bit r where the tile negates turn r. A scaled
+// block has tangents instead of sines and leaves the factors c to whoever comes later: a' = a - t b, b' = b + t a.
 template <typename Real>
 struct alignas(64) BlockAngles {
   Real c[kBlockTurns][kLanes<Real>], s[kBlockTurns][kLanes<Real>];
   unsigned negate;
+  bool scaled;
 };
 
 // Group i moves to i ^ x_hi (lanes permuted by x_lo) on the lanes where take[parity(i & signs)] is 1; the same is so
@@ -180,7 +182,8 @@ struct KernelTable {
   void (*table_reverse)(Real* psi, Real* lambda, const TableOp<Real>&, const TableEntries<Real>&, std::uint64_t begin,
                         std::uint64_t end, double* sum);
   void (*turns)(Real* psi, const TurnBlock&, const BlockAngles<Real>&, std::uint64_t begin, std::uint64_t end);
-  // Adds Re<lambda| -i W |psi> per lane (without the signs of lanes) to sums[r * lanes], then undoes the turns.
+  // Adds Re<lambda| -i W |psi> per lane (without the signs of lanes) to sums[r * lanes], then undoes the turns. Of a
+  // scaled block the sums are those of states that have the factors.
   void (*turns_reverse)(Real* psi, Real* lambda, const TurnBlock&, const BlockAngles<Real>&, std::uint64_t begin,
                         std::uint64_t end, double* sums);
   void (*move)(Real* psi, const MoveOp<Real>&, std::uint64_t begin, std::uint64_t end);

@@ -44,6 +44,14 @@ LayerNumbers<Real>::LayerNumbers(const TileLayer& layer, const std::function<Hal
 }
 
 template <typename Real>
+void LayerNumbers<Real>::scale(double factor) {
+  for (int l = 0; l < kLanes<Real>; ++l) {
+    re[l] *= factor;
+    im[l] *= factor;
+  }
+}
+
+template <typename Real>
 void prepare_layer(const TileLayer& layer, const LayerNumbers<Real>& n, const KernelTable<Real>& kernels, u64 base,
                    bool inverse, u64 groups, LayerTables& tables, PhaseLayer<Real>& out) {
   double re[kLanes<Real>], im[kLanes<Real>], whole_re = 1, whole_im = 0;

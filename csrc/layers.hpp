@@ -12,8 +12,9 @@ namespace ketgrad {
 
 // Cosine and sine of half an angle; what is meant to be 0 is 0.
 struct HalfAngle {
-  double c, s;
+  double c = 1, s = 0;
 
+  HalfAngle() = default;
   explicit HalfAngle(double angle);
 };
 
@@ -27,6 +28,7 @@ struct LayerNumbers {
 
   // of(op): of its angle
   LayerNumbers(const TileLayer& layer, const std::function<HalfAngle(int)>& of);
+  void scale(double factor);
 };
 
 struct LayerTables {

@@ -2,45 +2,85 @@
 
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "buffer.hpp"
 #include "layers.hpp"
 
 namespace ketgrad {
 
+// A block of turns needs half the arithmetic without its cosines. A sweep leaves them behind in a factor, which the
+// next op takes up that multiplies anyway: the state is factor * what memory holds.
 template <typename Real>
 struct Sweeps<Real>::Numbers {
   std::vector<BlockAngles<Real>> blocks;
   std::vector<std::array<Rotor<Real>, 2>> turns;  // for either sign
   std::vector<LayerNumbers<Real>> layers;
+  std::vector<double> factors;  // where each stage begins
 
-  Numbers(const TilePass<Real>& pass, const std::vector<Op>& ops, const std::vector<double>& angles) {
+  // `factor`: null to leave nothing behind. `settle`: with this pass the factor becomes 1.
+  Numbers(const TilePass<Real>& pass, const std::vector<Op>& ops, const std::vector<double>& angles, bool backwards,
+          bool settle, double* factor)
+      : blocks(pass.blocks.size()),
+        turns(pass.turns.size()),
+        factors(pass.stages.size(), 1.0) {
     auto of = [&](int op) {
       return HalfAngle(angles[static_cast<std::size_t>(ops[static_cast<std::size_t>(op)].angle)]);
     };
-    for (const TileBlock& block : pass.blocks) {
-      BlockAngles<Real> out{};
-      for (std::size_t r = 0; r < block.ops.size(); ++r) {
-        const HalfAngle t = of(block.ops[r]);
-        for (int l = 0; l < kLanes<Real>; ++l) {
-          out.c[r][l] = static_cast<Real>(t.c);
-          out.s[r][l] = static_cast<Real>(t.s * lane_sign(l, block.lanes[r]));
-        }
-      }
-      blocks.push_back(out);
-    }
-    for (const TileTurn<Real>& turn : pass.turns) {
-      const HalfAngle t = of(turn.op);
-      std::array<Rotor<Real>, 2> out;
-      for (int sign = 0; sign < 2; ++sign)
-        for (int l = 0; l < kLanes<Real>; ++l) {
-          out[static_cast<std::size_t>(sign)].c[l] = static_cast<Real>(t.c);
-          out[static_cast<std::size_t>(sign)].s[l] = static_cast<Real>(sign ? -t.s : t.s);
-        }
-      turns.push_back(out);
-    }
     for (const TileLayer& layer : pass.layers) layers.emplace_back(layer, of);
+    const std::size_t n = pass.stages.size();
+    auto stage = [&](std::size_t k) { return backwards ? n - 1 - k : k; };
+    std::size_t last = n;  // that can settle
+    while (last > 0 && !pass.stages[stage(last - 1)].takes_factor()) --last;
+    double left = factor ? *factor : 1.0;
+    for (std::size_t k = 0; k < n; ++k) {
+      const std::size_t s = stage(k), at = static_cast<std::size_t>(pass.stages[s].index);
+      factors[s] = left;
+      if (pass.stages[s].kind == OpKind::Phase) {
+        layers[at].scale(std::exchange(left, 1.0));
+      } else if (pass.stages[s].kind == OpKind::Turn && pass.stages[s].lanes) {
+        turns[at] = rotors(of(pass.turns[at].op), std::exchange(left, 1.0));
+      } else if (pass.stages[s].kind == OpKind::Turn) {
+        std::array<HalfAngle, kBlockTurns> t;
+        double product = 1;
+        for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r) {
+          t[r] = of(pass.blocks[at].ops[r]);
+          product *= std::abs(t[r].c);
+        }
+        const bool scaled = factor && product * left >= kLeastFactor && !(settle && k + 1 == last);
+        fill(blocks[at], pass.blocks[at], t, scaled, scaled ? 1.0 : std::exchange(left, 1.0));
+        if (!scaled) continue;
+        for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r) left *= t[r].c;
+      }
+    }
+    if (factor) *factor = left;
+  }
+
+ private:
+  static constexpr double kLeastFactor = 0x1p-32;  // amplitudes in memory, and their products, stay far from overflow
+
+  static void fill(BlockAngles<Real>& out, const TileBlock& block, const std::array<HalfAngle, kBlockTurns>& t,
+                   bool scaled, double factor) {
+    out.scaled = scaled;
+    for (std::size_t r = 0; r < block.ops.size(); ++r, factor = 1) {
+      const double s = scaled ? t[r].s / t[r].c : t[r].s * factor;
+      for (int l = 0; l < kLanes<Real>; ++l) {
+        out.c[r][l] = static_cast<Real>(t[r].c * factor);
+        out.s[r][l] = static_cast<Real>(s * lane_sign(l, block.lanes[r]));
+      }
+    }
+  }
+
+  static std::array<Rotor<Real>, 2> rotors(const HalfAngle& t, double factor) {
+    std::array<Rotor<Real>, 2> out;
+    for (int sign = 0; sign < 2; ++sign)
+      for (int l = 0; l < kLanes<Real>; ++l) {
+        out[static_cast<std::size_t>(sign)].c[l] = static_cast<Real>(t.c * factor);
+        out[static_cast<std::size_t>(sign)].s[l] = static_cast<Real>((sign ? -t.s : t.s) * factor);
+      }
+    return out;
   }
 };
 
@@ -179,8 +219,8 @@ void runs(const Stages& stages, u64 groups, std::size_t from, std::size_t to, Co
 }
 
 template <typename Real>
-void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse) const {
-  const Numbers numbers(pass, plan_.words.ops, angles_);
+void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse, double& factor) const {
+  const Numbers numbers(pass, plan_.words.ops, angles_, false, pass.settles_forward, &factor);
   auto work = [&](Real* const* at, u64 base, u64, Worker& worker) {
     for (std::size_t s = 0; s < pass.stages.size(); ++s) prepare(pass, numbers, s, base, false, worker);
     runs(
@@ -196,7 +236,7 @@ void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse) c
 
 template <typename Real>
 void Sweeps<Real>::undo(const TilePass<Real>& pass, std::size_t count, Real* state) const {
-  const Numbers numbers(pass, plan_.words.ops, angles_);
+  const Numbers numbers(pass, plan_.words.ops, angles_, true, true, nullptr);
   over_tiles(pass, {state}, [&](Real* const* at, u64 base, u64, Worker& worker) {
     for (std::size_t s = count; s-- > 0;) {
       prepare(pass, numbers, s, base, true, worker);
@@ -261,9 +301,9 @@ void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numb
 
 template <typename Real>
 void Sweeps<Real>::reverse(const TilePass<Real>& pass, std::size_t from, Real* psi, Real* lambda,
-                           std::vector<Measured>& measured) const {
+                           std::vector<Measured>& measured, double* factor) const {
   constexpr int lanes = kLanes<Real>;
-  const Numbers numbers(pass, plan_.words.ops, angles_);
+  const Numbers numbers(pass, plan_.words.ops, angles_, true, pass.settles_back, factor);
   const u64 tasks = Executor::tile_tasks(plan_.compiled.layout.groups / pass.geometry.groups());
   const std::size_t per_task = pass.n_sums * lanes;
   std::vector<double> sums(tasks * per_task);
@@ -302,14 +342,15 @@ void Sweeps<Real>::reverse(const TilePass<Real>& pass, std::size_t from, Real* p
   };
   for (std::size_t s = from; s < pass.stages.size(); ++s) {
     const std::size_t at = static_cast<std::size_t>(pass.stages[s].index), slot = pass.sums[s];
+    const double both = numbers.factors[s] * numbers.factors[s];  // of ket and bra
     auto put = [&](int op, std::size_t first, u64 signs) {
       auto& to = measured[static_cast<std::size_t>(op)];
-      to = {total(first, signs), total(first + 1, 0)};
+      to = {both * total(first, signs), both * total(first + 1, 0)};
     };
     switch (pass.stages[s].kind) {
       case OpKind::Phase:
         for (const TileLayer::Member& m : pass.layers[at].trained)
-          measured[static_cast<std::size_t>(m.op)].own = total(slot + static_cast<std::size_t>(m.sum), 0);
+          measured[static_cast<std::size_t>(m.op)].own = both * total(slot + static_cast<std::size_t>(m.sum), 0);
         break;
       case OpKind::Turn:
         if (pass.stages[s].lanes) {
@@ -320,7 +361,7 @@ void Sweeps<Real>::reverse(const TilePass<Real>& pass, std::size_t from, Real* p
         }
         break;
       case OpKind::Gate:
-        measured[static_cast<std::size_t>(pass.gates[at].op)].own = total(slot, 0);
+        measured[static_cast<std::size_t>(pass.gates[at].op)].own = both * total(slot, 0);
         break;
       case OpKind::Move:
         break;

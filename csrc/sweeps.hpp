@@ -28,11 +28,13 @@ class Sweeps {
         angles_(std::move(angles_of_ops)),
         gates_{kernels, rotors_of_steps, entries_of_steps} {}
 
+  // `factor`: the state is that times what memory holds, before and after; 1 at either end of a sweep.
   // `sparse`: the state began as |0..0>, so tiles outside the support of the pass are 0 and stay so.
-  void forward(const TilePass<Real>& pass, Real* psi, bool sparse) const;
+  void forward(const TilePass<Real>& pass, Real* psi, bool sparse, double& factor) const;
   // Stages from the last to `from`, undone on both; writes what was measured of their trained ops to measured[op].
-  void reverse(const TilePass<Real>& pass, std::size_t from, Real* psi, Real* lambda,
-               std::vector<Measured>& measured) const;
+  // `factor`: of both states, as in `forward`; what is left at the end of the sweep is lost. Null: always 1.
+  void reverse(const TilePass<Real>& pass, std::size_t from, Real* psi, Real* lambda, std::vector<Measured>& measured,
+               double* factor) const;
   // The first `count` stages, undone.
   void undo(const TilePass<Real>& pass, std::size_t count, Real* state) const;
 

@@ -342,6 +342,13 @@ TilePlan<Real>::TilePlan(const Source& source)
     passes.back().support = support;
     passes.back().span_size = pass.span.directions.size();
   }
+  auto takes_factor = [](const TilePass<Real>& pass) {
+    return std::any_of(pass.stages.begin(), pass.stages.end(), [](const auto& stage) { return stage.takes_factor(); });
+  };
+  for (std::size_t p = 1; p < passes.size(); ++p) {
+    passes[p - 1].settles_forward = !takes_factor(passes[p]);
+    passes[p].settles_back = !takes_factor(passes[p - 1]);
+  }
   const std::vector<bool> none(words.tail.size());
   for (const Pass& pass : plan_passes(words.tail, lane_bits, group_bits, sizes))
     tail.emplace_back(compiled, words.tail, none, pass, row_bits);

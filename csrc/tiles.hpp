@@ -102,6 +102,8 @@ struct TilePass {
     bool lanes;  // of turns: one that flips lanes
     bool local;  // it couples groups of one chunk only
     int index;   // into the vector of its kind
+
+    bool takes_factor() const { return kind == OpKind::Phase || kind == OpKind::Turn; }
   };
   Geometry geometry;
   std::size_t span_size = 0;  // directions of the pass
@@ -117,6 +119,7 @@ struct TilePass {
   std::vector<bool> trained;      // whether a stage has an op with a gradient
   std::vector<std::size_t> sums;  // of each stage, where its sums begin, in units of a group's lanes
   std::size_t n_sums = 0;
+  bool settles_forward = true, settles_back = true;  // no pass follows at once, in that direction, that takes a factor
 
   TilePass(const Compiled<Real>& compiled, const std::vector<Op>& ops, const std::vector<bool>& trained_ops,
            const Pass& pass, int row_bits);

@@ -34,9 +34,23 @@ inline __attribute__((always_inline)) int sign_at(const TurnBlock& op, int r, in
   return whole;
 }
 
+// a' = c a - s b, b' = c b + s a; scaled, without the c.
+template <typename Real, bool kScaled>
+inline __attribute__((always_inline)) void turn_pair(Reg<Real>& a, Reg<Real>& b, const Reg<Real>& c,
+                                                     const Reg<Real>& s) {
+  const Reg<Real> x = a, y = b;
+  if constexpr (kScaled) {
+    a = x - s * y;
+    b = y + s * x;
+  } else {
+    a = c * x - s * y;
+    b = c * y + s * x;
+  }
+}
+
 // Turns kFirst .. kFirst + kTurns - 1 of a block of kAll, on 2^kTurns groups in registers: for each choice of the
 // others. Element k is `at` + place[k].
-template <typename Real, int kAll, int kFirst, int kTurns, bool kOwn>
+template <typename Real, int kAll, int kFirst, int kTurns, bool kOwn, bool kScaled>
 inline __attribute__((always_inline)) void turn_part(Real* at, const u64* place, const TurnBlock& op,
                                                      const BlockCoefficients<Real>& q, const int* whole) {
 #pragma GCC unroll 1
@@ -52,9 +66,7 @@ inline __attribute__((always_inline)) void turn_part(Real* at, const u64* place,
       for (int k = 0; k < 1 << kTurns; ++k) {
         if (k & (1 << t)) continue;
         const Reg<Real> s = q.s[r][sign_at<kOwn>(op, r, base + (k << kFirst), whole[r])];
-        const Reg<Real> x = v[k], y = v[k | (1 << t)];
-        v[k] = q.c[r] * x - s * y;
-        v[k | (1 << t)] = q.c[r] * y + s * x;
+        turn_pair<Real, kScaled>(v[k], v[k | (1 << t)], q.c[r], s);
       }
     }
 #pragma GCC unroll 16
@@ -62,7 +74,7 @@ inline __attribute__((always_inline)) void turn_part(Real* at, const u64* place,
   }
 }
 
-template <typename Real, int kAll, int kFirst, int kTurns, bool kOwn>
+template <typename Real, int kAll, int kFirst, int kTurns, bool kOwn, bool kScaled>
 inline __attribute__((always_inline)) void turn_part_back(Real* at, Real* to, const u64* place, const TurnBlock& op,
                                                           const BlockCoefficients<Real>& q, const int* whole,
                                                           Reg<Real>* total) {
@@ -91,10 +103,8 @@ inline __attribute__((always_inline)) void turn_part_back(Real* at, Real* to, co
           sum += ly * x;
           sum -= lx * y;
         }
-        v[k] = q.c[r] * x - s * y;
-        v[j] = q.c[r] * y + s * x;
-        w[k] = q.c[r] * lx - s * ly;
-        w[j] = q.c[r] * ly + s * lx;
+        turn_pair<Real, kScaled>(v[k], v[j], q.c[r], s);
+        turn_pair<Real, kScaled>(w[k], w[j], q.c[r], s);
       }
       total[r] += !kOwn && whole[r] ? -sum : sum;
     }
@@ -107,24 +117,24 @@ inline __attribute__((always_inline)) void turn_part_back(Real* at, Real* to, co
 }
 
 // The turns of a block, at most kMost at once.
-template <typename Real, int kAll, int kMost, bool kOwn, int kFirst = 0>
+template <typename Real, int kAll, int kMost, bool kOwn, bool kScaled, int kFirst = 0>
 inline __attribute__((always_inline)) void turn_all(Real* at, const u64* place, const TurnBlock& op,
                                                     const BlockCoefficients<Real>& q, const int* whole) {
   constexpr int turns = kAll - kFirst < kMost ? kAll - kFirst : kMost;
   if constexpr (turns > 0) {
-    turn_part<Real, kAll, kFirst, turns, kOwn>(at, place, op, q, whole);
-    turn_all<Real, kAll, kMost, kOwn, kFirst + turns>(at, place, op, q, whole);
+    turn_part<Real, kAll, kFirst, turns, kOwn, kScaled>(at, place, op, q, whole);
+    turn_all<Real, kAll, kMost, kOwn, kScaled, kFirst + turns>(at, place, op, q, whole);
   }
 }
 
-template <typename Real, int kAll, int kMost, bool kOwn, int kFirst = 0>
+template <typename Real, int kAll, int kMost, bool kOwn, bool kScaled, int kFirst = 0>
 inline __attribute__((always_inline)) void turn_all_back(Real* at, Real* to, const u64* place, const TurnBlock& op,
                                                          const BlockCoefficients<Real>& q, const int* whole,
                                                          Reg<Real>* total) {
   constexpr int turns = kAll - kFirst < kMost ? kAll - kFirst : kMost;
   if constexpr (turns > 0) {
-    turn_part_back<Real, kAll, kFirst, turns, kOwn>(at, to, place, op, q, whole, total);
-    turn_all_back<Real, kAll, kMost, kOwn, kFirst + turns>(at, to, place, op, q, whole, total);
+    turn_part_back<Real, kAll, kFirst, turns, kOwn, kScaled>(at, to, place, op, q, whole, total);
+    turn_all_back<Real, kAll, kMost, kOwn, kScaled, kFirst + turns>(at, to, place, op, q, whole, total);
   }
 }
 
@@ -147,7 +157,7 @@ struct BlockPlace {
   }
 };
 
-template <typename Real, int kAll, bool kSigned, bool kOwn>
+template <typename Real, int kAll, bool kSigned, bool kOwn, bool kScaled>
 void turns_loop(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin, u64 end) {
   const Items items(op.index);
   BlockPlace<Real, kAll, kSigned> block(op);
@@ -156,13 +166,13 @@ void turns_loop(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles,
     Real* p = psi + reg * Lanes<Real>::width;
     items.each(begin, end, [&](u64 i) __attribute__((always_inline)) {
       block.go_to(op, i);
-      turn_all<Real, kAll, kTurnsAtOnce, kOwn>(p, block.place, op, q, block.whole);
-      turn_all<Real, kAll, kTurnsAtOnce, kOwn>(p + kLanes<Real>, block.place, op, q, block.whole);
+      turn_all<Real, kAll, kTurnsAtOnce, kOwn, kScaled>(p, block.place, op, q, block.whole);
+      turn_all<Real, kAll, kTurnsAtOnce, kOwn, kScaled>(p + kLanes<Real>, block.place, op, q, block.whole);
     });
   }
 }
 
-template <typename Real, int kAll, bool kSigned, bool kOwn>
+template <typename Real, int kAll, bool kSigned, bool kOwn, bool kScaled>
 void turns_reverse_loop(Real* psi, Real* lambda, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin,
                         u64 end, double* sums) {
   const Items items(op.index);
@@ -177,21 +187,32 @@ void turns_reverse_loop(Real* psi, Real* lambda, const TurnBlock& op, const Bloc
       items.each(start, stop, [&](u64 i) __attribute__((always_inline)) {
         block.go_to(op, i);
         for (int part = 0; part < 2; ++part)
-          turn_all_back<Real, kAll, kTurnsBack, kOwn>(psi + at + part * kLanes<Real>, lambda + at + part * kLanes<Real>,
-                                                      block.place, op, q, block.whole, total);
+          turn_all_back<Real, kAll, kTurnsBack, kOwn, kScaled>(psi + at + part * kLanes<Real>,
+                                                               lambda + at + part * kLanes<Real>, block.place, op, q,
+                                                               block.whole, total);
       });
-      for (int r = 0; r < kAll; ++r) {
-        for (int w = 0; w < Lanes<Real>::width; ++w)
-          sums[r * kLanes<Real> + at + w] += static_cast<double>(total[r][w]);
-        total[r] = Reg<Real>{};
-      }
+      double missing = 1;  // what the two states lack when turn r is measured
+      for (int first = 0; first < kAll; first += kTurnsBack)
+        for (int r = (first + kTurnsBack < kAll ? first + kTurnsBack : kAll) - 1; r >= first; --r) {
+          for (int w = 0; w < Lanes<Real>::width; ++w)
+            sums[r * kLanes<Real> + at + w] += missing * static_cast<double>(total[r][w]);
+          total[r] = Reg<Real>{};
+          if constexpr (kScaled) missing *= static_cast<double>(angles.c[r][0]) * static_cast<double>(angles.c[r][0]);
+        }
     }
   }
 }
 
-// Calls `call` with the number of turns and the two flags of their signs as compile-time constants.
+// Calls `call` with the number of turns, the two flags of their signs and whether they are scaled as compile-time
+// constants.
 template <typename Call>
-inline void choose_block(const TurnBlock& op, Call call) {
+inline void choose_block(const TurnBlock& op, bool scaled, Call choice) {
+  auto call = [&](auto turns, auto is_signed, auto own) {
+    if (scaled)
+      choice(turns, is_signed, own, std::true_type{});
+    else
+      choice(turns, is_signed, own, std::false_type{});
+  };
   bool is_signed = false, own = false;
   for (int r = 0; r < op.turns; ++r) {
     is_signed = is_signed || op.signs[r];
@@ -219,16 +240,17 @@ inline void choose_block(const TurnBlock& op, Call call) {
 
 template <typename Real>
 void turns(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin, u64 end) {
-  choose_block(op, [&](auto count, auto is_signed, auto own) {
-    turns_loop<Real, count.value, is_signed.value, own.value>(psi, op, angles, begin, end);
+  choose_block(op, angles.scaled, [&](auto count, auto is_signed, auto own, auto scaled) {
+    turns_loop<Real, count.value, is_signed.value, own.value, scaled.value>(psi, op, angles, begin, end);
   });
 }
 
 template <typename Real>
 void turns_reverse(Real* psi, Real* lambda, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin, u64 end,
                    double* sums) {
-  choose_block(op, [&](auto count, auto is_signed, auto own) {
-    turns_reverse_loop<Real, count.value, is_signed.value, own.value>(psi, lambda, op, angles, begin, end, sums);
+  choose_block(op, angles.scaled, [&](auto count, auto is_signed, auto own, auto scaled) {
+    turns_reverse_loop<Real, count.value, is_signed.value, own.value, scaled.value>(psi, lambda, op, angles, begin, end,
+                                                                                    sums);
   });
 }
 

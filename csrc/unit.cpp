@@ -221,11 +221,12 @@ void Unit<Real>::forward(Real* psi) {
     return;
   }
   if (prepared) apply(0, psi, false);
+  double factor = 1;
   for (const TilePass<Real>& pass : tiles_->passes) {
     if (pass.whole >= 0)
       apply(static_cast<std::size_t>(pass.whole), psi, false);
     else
-      sweeps_->forward(pass, psi, !batch_->initial && !prepared);
+      sweeps_->forward(pass, psi, !batch_->initial && !prepared, factor);
   }
 }
 

@@ -35,7 +35,8 @@ void Unit<Real>::bind_tiles() {
 template <typename Real>
 void Unit<Real>::to_logical(Real* state) {
   if (!tiles_) return;
-  for (const TilePass<Real>& pass : tiles_->tail) sweeps_->forward(pass, state, false);
+  double factor = 1;
+  for (const TilePass<Real>& pass : tiles_->tail) sweeps_->forward(pass, state, false, factor);
 }
 
 template <typename Real>
@@ -62,6 +63,7 @@ void Unit<Real>::reverse_tiles(Real* psi, Real* lambda, double* gradients, bool 
     first_stage = 0;
   }
   std::vector<Measured> measured(words.ops.size());
+  double factor = 1;
   for (std::size_t p = passes.size(); p-- > (to_start ? 0 : first_pass);) {
     const TilePass<Real>& pass = passes[p];
     if (pass.whole >= 0) {
@@ -72,7 +74,7 @@ void Unit<Real>::reverse_tiles(Real* psi, Real* lambda, double* gradients, bool 
       continue;
     }
     const std::size_t from = p > first_pass ? 0 : p == first_pass ? first_stage : pass.stages.size();
-    if (from < pass.stages.size()) sweeps_->reverse(pass, from, psi, lambda, measured);
+    if (from < pass.stages.size()) sweeps_->reverse(pass, from, psi, lambda, measured, to_start ? nullptr : &factor);
     if (to_start && from > 0) sweeps_->undo(pass, from, lambda);
   }
   std::vector<double> of_instruction(compiled_.steps.size());
