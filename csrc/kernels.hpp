@@ -127,12 +127,11 @@ struct TurnBlock {
   std::uint16_t own[kBlockTurns];
 };
 
-// Cosines, and sines for each lane, of the turns of a block; `negate` has bit r where the tile negates turn r. A scaled
-// block has tangents instead of sines and leaves the factors c to whoever comes later: a' = a - t b, b' = b + t a.
+// Cosines, and sines for each lane, of the turns of a block. A scaled block has tangents instead of sines and leaves
+// the factors c to whoever comes later: a' = a - t b, b' = b + t a.
 template <typename Real>
 struct alignas(64) BlockAngles {
   Real c[kBlockTurns][kLanes<Real>], s[kBlockTurns][kLanes<Real>];
-  unsigned negate;
   bool scaled;
 };
 
@@ -181,11 +180,13 @@ struct KernelTable {
                            std::uint64_t end, double* sum);
   void (*table_reverse)(Real* psi, Real* lambda, const TableOp<Real>&, const TableEntries<Real>&, std::uint64_t begin,
                         std::uint64_t end, double* sum);
-  void (*turns)(Real* psi, const TurnBlock&, const BlockAngles<Real>&, std::uint64_t begin, std::uint64_t end);
+  // `negate` has bit r where turn r goes the other way.
+  void (*turns)(Real* psi, const TurnBlock&, const BlockAngles<Real>&, unsigned negate, std::uint64_t begin,
+                std::uint64_t end);
   // Adds Re<lambda| -i W |psi> per lane (without the signs of lanes) to sums[r * lanes], then undoes the turns. Of a
   // scaled block the sums are those of states that have the factors.
-  void (*turns_reverse)(Real* psi, Real* lambda, const TurnBlock&, const BlockAngles<Real>&, std::uint64_t begin,
-                        std::uint64_t end, double* sums);
+  void (*turns_reverse)(Real* psi, Real* lambda, const TurnBlock&, const BlockAngles<Real>&, unsigned negate,
+                        std::uint64_t begin, std::uint64_t end, double* sums);
   void (*move)(Real* psi, const MoveOp<Real>&, std::uint64_t begin, std::uint64_t end);
   // Adds Im<lambda| X^x |psi> of groups per lane to sum; `op` as for pair.
   void (*flip_inner)(const Real* psi, const Real* lambda, const GateOp<Real>& op, std::uint64_t begin,

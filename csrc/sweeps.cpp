@@ -88,8 +88,8 @@ template <typename Real>
 struct Sweeps<Real>::Worker {
   struct Prepared {
     PhaseLayer<Real> layer;
-    BlockAngles<Real> angles;
-    bool sign;  // from outside
+    unsigned negate;  // turns of a block
+    bool sign;        // of another op, from outside
   };
   Buffer scratch;  // of matrices
   Buffer product;  // of the layer whose gradients are under way
@@ -117,9 +117,9 @@ void Sweeps<Real>::prepare(const TilePass<Real>& pass, const Numbers& numbers, s
         out.sign = is_odd(base & pass.turns[at].outside);
         break;
       }
-      out.angles = numbers.blocks[at];
+      out.negate = inverse ? ~0u : 0u;
       for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r)
-        out.angles.negate |= static_cast<unsigned>(is_odd(base & pass.blocks[at].outside[r]) != inverse) << r;
+        out.negate ^= static_cast<unsigned>(is_odd(base & pass.blocks[at].outside[r])) << r;
       break;
     case OpKind::Move:
       out.sign = is_odd(base & pass.moves[at].outside);
@@ -169,6 +169,14 @@ void Sweeps<Real>::over_tiles(const TilePass<Real>& pass, std::initializer_list<
   });
 }
 
+// The turns that go the other way in the chunk that begins at this coordinate.
+unsigned beyond(const TileBlock& block, u64 chunk) {
+  unsigned out = 0;
+  for (std::size_t r = 0; r < block.beyond.size(); ++r)
+    out |= static_cast<unsigned>(is_odd(chunk & block.beyond[r])) << r;
+  return out;
+}
+
 template <typename Real>
 void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, u64 base,
                          bool inverse, Worker& worker, Part part) const {
@@ -188,7 +196,8 @@ void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std
                       part.end(op.index.count));
       } else {  // the turns of a block commute: undone in any order
         const TurnBlock& block = pass.blocks[at].block;
-        kernels_.turns(psi, block, prepared.angles, part.begin(block.index.count), part.end(block.index.count));
+        kernels_.turns(psi, block, numbers.blocks[at], prepared.negate ^ beyond(pass.blocks[at], part.begin(groups)),
+                       part.begin(block.index.count), part.end(block.index.count));
       }
       break;
     case OpKind::Move: {  // its own inverse
@@ -206,14 +215,13 @@ void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std
 // Calls work(first, last, chunks) for each run of stages of [from, to) that can share chunks. Of stages that are
 // `counted` a run has one at most.
 template <typename Stages, typename Counted, typename Work>
-void runs(const Stages& stages, u64 groups, std::size_t from, std::size_t to, Counted counted, Work work) {
-  const u64 chunks = groups >> std::min<int>(kChunkBits, std::countr_zero(groups));
+void runs(const Stages& stages, u64 chunks, std::size_t from, std::size_t to, Counted counted, Work work) {
   while (from < to) {
     std::size_t end = from + 1;
     bool one = counted(from);
     if (stages[from].local)
       while (end < to && stages[end].local && !(one && counted(end))) one = counted(end++) || one;
-    work(from, end, stages[from].local && end > from + 1 ? chunks : u64{1});
+    work(from, end, stages[from].local ? chunks : u64{1});
     from = end;
   }
 }
@@ -224,7 +232,7 @@ void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse, d
   auto work = [&](Real* const* at, u64 base, u64, Worker& worker) {
     for (std::size_t s = 0; s < pass.stages.size(); ++s) prepare(pass, numbers, s, base, false, worker);
     runs(
-        pass.stages, pass.geometry.groups(), 0, pass.stages.size(), [](std::size_t) { return false; },
+        pass.stages, pass.chunks(), 0, pass.stages.size(), [](std::size_t) { return false; },
         [&](std::size_t first, std::size_t last, u64 chunks) {
           for (u64 chunk = 0; chunk < chunks; ++chunk)
             for (std::size_t s = first; s < last; ++s)
@@ -240,7 +248,8 @@ void Sweeps<Real>::undo(const TilePass<Real>& pass, std::size_t count, Real* sta
   over_tiles(pass, {state}, [&](Real* const* at, u64 base, u64, Worker& worker) {
     for (std::size_t s = count; s-- > 0;) {
       prepare(pass, numbers, s, base, true, worker);
-      apply(pass, numbers, s, at[0], base, true, worker, {});
+      const u64 chunks = pass.stages[s].local ? pass.chunks() : 1;
+      for (u64 chunk = 0; chunk < chunks; ++chunk) apply(pass, numbers, s, at[0], base, true, worker, {chunk, chunks});
     }
   });
 }
@@ -280,10 +289,10 @@ void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numb
         for (std::size_t r = 0; r < block.ops.size(); ++r)
           flip(block.ops[r], pass.flips[at * kBlockTurns + r], out + (2 * r + 1) * lanes);
         double own[kBlockTurns * lanes] = {};
-        kernels_.turns_reverse(psi, lambda, block.block, prepared.angles, part.begin(block.block.index.count),
-                               part.end(block.block.index.count), own);
-        for (std::size_t r = 0; r < block.ops.size(); ++r)
-          add(out + 2 * r * lanes, own + r * lanes, prepared.angles.negate >> r & 1);
+        const unsigned negate = prepared.negate ^ beyond(block, part.begin(groups));
+        kernels_.turns_reverse(psi, lambda, block.block, numbers.blocks[at], negate,
+                               part.begin(block.block.index.count), part.end(block.block.index.count), own);
+        for (std::size_t r = 0; r < block.ops.size(); ++r) add(out + 2 * r * lanes, own + r * lanes, negate >> r & 1);
       }
       break;
     case OpKind::Gate:
@@ -320,7 +329,7 @@ void Sweeps<Real>::reverse(const TilePass<Real>& pass, std::size_t from, Real* p
     if (!worker.product) worker.product = Buffer(pass.geometry.groups() * lanes * sizeof(Real));
     for (std::size_t s = from; s < n; ++s) prepare(pass, numbers, s, base, false, worker);
     runs(
-        backwards, pass.geometry.groups(), 0, n - from, [&](std::size_t k) { return layer_of(k) != nullptr; },
+        backwards, pass.chunks(), 0, n - from, [&](std::size_t k) { return layer_of(k) != nullptr; },
         [&](std::size_t first, std::size_t last, u64 chunks) {
           for (u64 chunk = 0; chunk < chunks; ++chunk)
             for (std::size_t k = first; k < last; ++k)

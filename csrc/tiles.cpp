@@ -11,6 +11,8 @@ namespace {
 // Of a state that has fewer than 2^3 large ones, so that threads have something to share.
 constexpr int kSmallTileBits = 9;
 
+constexpr int kSpreadBits = 2;  // rows of 1 KiB, so 4 of them
+
 TileLayer make_layer(const std::vector<int>& members, const std::vector<Op>& ops, const std::vector<bool>& trained,
                      const Geometry& g, int lane_bits) {
   TileLayer out;
@@ -43,8 +45,14 @@ TileLayer make_layer(const std::vector<int>& members, const std::vector<Op>& ops
   return out;
 }
 
+// Whether it couples groups of one chunk only.
+bool is_local(const TurnBlock& b, int chunk_bits) {
+  return std::all_of(b.offset, b.offset + (1 << b.turns), [&](u64 offset) { return offset >> chunk_bits == 0; });
+}
+
 // A few flips with pivots of their own, and the blocks they make.
-TileBlock make_block(const std::vector<int>& members, const std::vector<Op>& ops, const Geometry& g, int lane_bits) {
+TileBlock make_block(const std::vector<int>& members, const std::vector<Op>& ops, const Geometry& g, int lane_bits,
+                     int chunk_bits) {
   TileBlock out{};
   out.ops = members;
   TurnBlock& b = out.block;
@@ -67,10 +75,13 @@ TileBlock make_block(const std::vector<int>& members, const std::vector<Op>& ops
     for (int r = 0; r < b.turns; ++r)
       if (k >> r & 1) b.offset[k] ^= flips[r];
   }
+  const bool local = is_local(b, chunk_bits);
   for (int r = 0; r < b.turns; ++r) {
     b.own[r] = 0;
     for (int k = 0; k < 1 << b.turns; ++k)
       if (!(k >> r & 1) && is_odd(b.offset[k] & b.signs[r])) b.own[r] |= static_cast<std::uint16_t>(1 << k);
+    out.beyond.push_back(local ? b.signs[r] & ~low_ones(chunk_bits) : 0);
+    b.signs[r] &= ~out.beyond.back();
     // a sign bit that no block varies in is the same for all: nothing to look at
     if (!(b.signs[r] & ~fixed)) b.signs[r] = 0;
   }
@@ -203,13 +214,15 @@ Source with_terms(const Source& source, const Words& words) {
 
 }  // namespace
 
-Geometry::Geometry(const Span& span, int rows, int group_bits) : row_bits(rows) {
+Geometry::Geometry(const Span& span, int rows, int group_bits, int chunk_bits, bool spread) : row_bits(rows) {
   std::vector<std::pair<u64, u64>> by_pivot;
   for (std::size_t k = 0; k < span.directions.size(); ++k) by_pivot.emplace_back(span.pivots[k], span.directions[k]);
   std::sort(by_pivot.begin(), by_pivot.end());
   outside = low_ones(group_bits);
+  const int low = std::min(chunk_bits - rows, kSpreadBits);
+  spread = spread && low > 0 && rows + static_cast<int>(by_pivot.size()) > chunk_bits;
   for (const auto& [pivot, direction] : by_pivot) {
-    if (directions.empty() && direction == u64{1} << row_bits) {
+    if (!spread && directions.empty() && direction == u64{1} << row_bits) {
       ++row_bits;
     } else {
       pivots.push_back(pivot);
@@ -218,6 +231,11 @@ Geometry::Geometry(const Span& span, int rows, int group_bits) : row_bits(rows) 
     outside &= ~pivot;
   }
   outside &= ~this->rows();
+  for (std::size_t k = 0; k < directions.size(); ++k) {
+    const int beyond = rows + static_cast<int>(k) - chunk_bits;
+    along.push_back(spread && beyond >= 0 ? static_cast<std::size_t>(beyond % low) : k);
+    if (along[k] != k) directions[k] ^= directions[along[k]];
+  }
   offsets.resize(std::size_t{1} << directions.size());
   for (std::size_t r = 1; r < offsets.size(); ++r)
     offsets[r] = offsets[r & (r - 1)] ^ directions[static_cast<std::size_t>(std::countr_zero(r))];
@@ -225,8 +243,11 @@ Geometry::Geometry(const Span& span, int rows, int group_bits) : row_bits(rows) 
 
 u64 Geometry::flips(u64 v) const {
   u64 out = v & rows();
-  for (std::size_t k = 0; k < pivots.size(); ++k)
-    if (v & pivots[k]) out |= u64{1} << (row_bits + static_cast<int>(k));
+  for (std::size_t k = 0; k < pivots.size(); ++k) {
+    if (!(v & pivots[k])) continue;
+    out ^= u64{1} << (row_bits + static_cast<int>(k));
+    if (along[k] != k) out ^= u64{1} << (row_bits + static_cast<int>(along[k]));
+  }
   return out;
 }
 
@@ -239,17 +260,21 @@ u64 Geometry::signs(u64 u) const {
 
 template <typename Real>
 TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& ops,
-                         const std::vector<bool>& trained_ops, const Pass& pass, int row_bits) {
+                         const std::vector<bool>& trained_ops, const Pass& pass, int row_bits, int chunk)
+    : chunk_bits(chunk) {
   const int lane_bits = compiled.layout.lane_bits;
   if (pass.whole) {
     whole = ops[static_cast<std::size_t>(pass.stages[0].ops[0])].gate;
     return;
   }
-  geometry = Geometry(pass.span, row_bits, std::countr_zero(compiled.layout.groups));
+  // the operands of gates want bits themselves as coordinates
+  const bool spread = std::none_of(pass.stages.begin(), pass.stages.end(),
+                                   [](const auto& stage) { return stage.kind == OpKind::Gate; });
+  geometry = Geometry(pass.span, row_bits, std::countr_zero(compiled.layout.groups), chunk_bits, spread);
   for (const auto& stage : pass.stages) {
     const Op& first = ops[static_cast<std::size_t>(stage.ops[0])];
     Stage out{stage.kind, false, false, 0};
-    const u64 chunk = low_ones(kChunkBits);
+    const u64 inside = low_ones(chunk_bits);
     sums.push_back(n_sums);
     trained.push_back(std::any_of(stage.ops.begin(), stage.ops.end(),
                                   [&](int op) { return trained_ops[static_cast<std::size_t>(op)]; }));
@@ -266,12 +291,11 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
           out.index = static_cast<int>(turns.size());
           turns.push_back(
               {pair_of<Real>(first, geometry, lane_bits), stage.ops[0], first.signs >> lane_bits & geometry.outside});
-          out.local = turns.back().gate.x_hi <= chunk;
+          out.local = turns.back().gate.x_hi <= inside;
         } else {
           out.index = static_cast<int>(blocks.size());
-          blocks.push_back(make_block(stage.ops, ops, geometry, lane_bits));
-          out.local =
-              *std::max_element(std::begin(blocks.back().block.offset), std::end(blocks.back().block.offset)) <= chunk;
+          blocks.push_back(make_block(stage.ops, ops, geometry, lane_bits, chunk_bits));
+          out.local = is_local(blocks.back().block, chunk_bits);
           for (int r = 0; r < kBlockTurns; ++r)
             flips.push_back(r < static_cast<int>(stage.ops.size())
                                 ? pair_of<Real>(ops[static_cast<std::size_t>(stage.ops[static_cast<std::size_t>(r)])],
@@ -283,7 +307,7 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
       case OpKind::Move:
         out.index = static_cast<int>(moves.size());
         moves.push_back(make_move<Real>(first, geometry, lane_bits));
-        out.local = moves.back().of[0].x_hi <= chunk;
+        out.local = moves.back().of[0].x_hi <= inside;
         break;
       case OpKind::Gate:
         out.index = static_cast<int>(gates.size());
@@ -292,7 +316,7 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
         gates.back().step = first.gate;
         gates.back().kind = compiled.steps[static_cast<std::size_t>(first.gate)].kind;
         fill_gate(gates.back(), compiled, geometry);
-        out.local = reach(gates.back()) <= chunk;
+        out.local = reach(gates.back()) <= inside;
         n_sums += 1;
         break;
     }
@@ -335,7 +359,7 @@ TilePlan<Real>::TilePlan(const Source& source)
   sizes.tile_bits = std::min(sizes.tile_bits, std::max(kSmallTileBits, group_bits - 3));
   Span support;
   for (const Pass& pass : plan_passes(words.ops, lane_bits, group_bits, sizes)) {
-    passes.emplace_back(compiled, words.ops, trained, pass, row_bits);
+    passes.emplace_back(compiled, words.ops, trained, pass, row_bits, sizes.chunk_bits);
     for (const u64 direction : pass.span.directions) support.extend(direction);
     if (pass.whole)
       for (int b = row_bits; b < group_bits; ++b) support.extend(u64{1} << b);
@@ -351,7 +375,7 @@ TilePlan<Real>::TilePlan(const Source& source)
   }
   const std::vector<bool> none(words.tail.size());
   for (const Pass& pass : plan_passes(words.tail, lane_bits, group_bits, sizes))
-    tail.emplace_back(compiled, words.tail, none, pass, row_bits);
+    tail.emplace_back(compiled, words.tail, none, pass, row_bits, sizes.chunk_bits);
 }
 
 template <typename Real>

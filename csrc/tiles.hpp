@@ -5,6 +5,7 @@
 // one fact for a whole tile, told by its base.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "compiled.hpp"
@@ -13,15 +14,20 @@
 namespace ketgrad {
 
 // From group indices to coordinates of a tile.
+//
+// Groups that differ in a high coordinate only would lie a multiple of 4 KiB apart, all in one set of the first-level
+// cache, which holds fewer lines than a block of turns needs. In a `spread` tile a direction beyond a chunk therefore
+// takes one of the lowest two along: the coset is the same, and its groups lie in four sets.
 struct Geometry {
-  int row_bits = 0;                       // of contiguous rows; directions that continue a row are part of it
+  int row_bits = 0;                       // of contiguous rows; if not spread, directions that continue a row join it
   std::vector<std::uint64_t> directions;  // beyond the rows, ascending pivots
   std::vector<std::uint64_t> pivots;
+  std::vector<std::size_t> along;      // for each direction the one that it takes along, or itself
   std::uint64_t outside = 0;           // bits of a base
   std::vector<std::uint64_t> offsets;  // of the rows
 
   Geometry() = default;
-  Geometry(const Span& span, int row_bits, int group_bits);
+  Geometry(const Span& span, int row_bits, int group_bits, int chunk_bits, bool spread);
 
   std::uint64_t groups() const { return offsets.size() << row_bits; }
   std::uint64_t rows() const { return (std::uint64_t{1} << row_bits) - 1; }
@@ -48,6 +54,7 @@ struct TileBlock {
   TurnBlock block;
   std::vector<int> ops;
   std::vector<std::uint64_t> lanes, outside;
+  std::vector<std::uint64_t> beyond;  // of a local block: signs that a chunk has one value for
 };
 
 template <typename Real>
@@ -85,8 +92,6 @@ struct Part {
   std::uint64_t end(std::uint64_t items) const { return items / count * (index + 1); }
 };
 
-inline constexpr int kChunkBits = 7;  // 2^7 groups, 16 KiB: stages that stay inside run on a chunk before the next
-
 // What a pass does, in numbers.
 struct PassFacts {
   std::uint64_t tile_bytes, tiles, visited;  // of a tile; how many there are, and how many can be other than 0
@@ -106,6 +111,7 @@ struct TilePass {
     bool takes_factor() const { return kind == OpKind::Phase || kind == OpKind::Turn; }
   };
   Geometry geometry;
+  int chunk_bits;
   std::size_t span_size = 0;  // directions of the pass
   Span support;               // with the rows, where amplitudes can be other than 0 after it, from |0..0> on
   int whole = -1;             // or the step that runs on the whole state
@@ -122,7 +128,8 @@ struct TilePass {
   bool settles_forward = true, settles_back = true;  // no pass follows at once, in that direction, that takes a factor
 
   TilePass(const Compiled<Real>& compiled, const std::vector<Op>& ops, const std::vector<bool>& trained_ops,
-           const Pass& pass, int row_bits);
+           const Pass& pass, int row_bits, int chunk_bits);
+  std::uint64_t chunks() const { return std::max(std::uint64_t{1}, geometry.groups() >> chunk_bits); }
   PassFacts facts(std::uint64_t groups_of_state) const;
   TilePass(const TilePass&) = delete;  // operands point into it
   TilePass(TilePass&&) = default;

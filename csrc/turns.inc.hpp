@@ -16,13 +16,13 @@ struct BlockCoefficients {
   Reg<Real> c[kBlockTurns], s[kBlockTurns][2];
 
   inline __attribute__((always_inline)) BlockCoefficients(const TurnBlock& op, const BlockAngles<Real>& angles, int reg,
-                                                          bool inverse) {
+                                                          unsigned negate) {
     for (int r = 0; r < op.turns; ++r) {
       c[r] = load(angles.c[r] + reg * Lanes<Real>::width);
       const Reg<Real> plus = load(angles.s[r] + reg * Lanes<Real>::width);
-      const bool negate = ((angles.negate >> r) & 1) != inverse;
-      s[r][negate] = plus;
-      s[r][!negate] = -plus;
+      const unsigned other = (negate >> r) & 1;
+      s[r][other] = plus;
+      s[r][!other] = -plus;
     }
   }
 };
@@ -158,11 +158,11 @@ struct BlockPlace {
 };
 
 template <typename Real, int kAll, bool kSigned, bool kOwn, bool kScaled>
-void turns_loop(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin, u64 end) {
+void turns_loop(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles, unsigned negate, u64 begin, u64 end) {
   const Items items(op.index);
   BlockPlace<Real, kAll, kSigned> block(op);
   for (int reg = 0; reg < Lanes<Real>::count; ++reg) {
-    const BlockCoefficients<Real> q(op, angles, reg, false);
+    const BlockCoefficients<Real> q(op, angles, reg, negate);
     Real* p = psi + reg * Lanes<Real>::width;
     items.each(begin, end, [&](u64 i) __attribute__((always_inline)) {
       block.go_to(op, i);
@@ -173,12 +173,12 @@ void turns_loop(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles,
 }
 
 template <typename Real, int kAll, bool kSigned, bool kOwn, bool kScaled>
-void turns_reverse_loop(Real* psi, Real* lambda, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin,
-                        u64 end, double* sums) {
+void turns_reverse_loop(Real* psi, Real* lambda, const TurnBlock& op, const BlockAngles<Real>& angles, unsigned negate,
+                        u64 begin, u64 end, double* sums) {
   const Items items(op.index);
   BlockPlace<Real, kAll, kSigned> block(op);
   for (int reg = 0; reg < Lanes<Real>::count; ++reg) {
-    const BlockCoefficients<Real> q(op, angles, reg, true);
+    const BlockCoefficients<Real> q(op, angles, reg, ~negate);
     const int at = reg * Lanes<Real>::width;
     Reg<Real> total[kAll];
     for (int r = 0; r < kAll; ++r) total[r] = Reg<Real>{};
@@ -239,18 +239,18 @@ inline void choose_block(const TurnBlock& op, bool scaled, Call choice) {
 }
 
 template <typename Real>
-void turns(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin, u64 end) {
+void turns(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles, unsigned negate, u64 begin, u64 end) {
   choose_block(op, angles.scaled, [&](auto count, auto is_signed, auto own, auto scaled) {
-    turns_loop<Real, count.value, is_signed.value, own.value, scaled.value>(psi, op, angles, begin, end);
+    turns_loop<Real, count.value, is_signed.value, own.value, scaled.value>(psi, op, angles, negate, begin, end);
   });
 }
 
 template <typename Real>
-void turns_reverse(Real* psi, Real* lambda, const TurnBlock& op, const BlockAngles<Real>& angles, u64 begin, u64 end,
-                   double* sums) {
+void turns_reverse(Real* psi, Real* lambda, const TurnBlock& op, const BlockAngles<Real>& angles, unsigned negate,
+                   u64 begin, u64 end, double* sums) {
   choose_block(op, angles.scaled, [&](auto count, auto is_signed, auto own, auto scaled) {
-    turns_reverse_loop<Real, count.value, is_signed.value, own.value, scaled.value>(psi, lambda, op, angles, begin, end,
-                                                                                    sums);
+    turns_reverse_loop<Real, count.value, is_signed.value, own.value, scaled.value>(psi, lambda, op, angles, negate,
+                                                                                    begin, end, sums);
   });
 }
 

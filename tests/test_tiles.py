@@ -16,8 +16,16 @@ from ketgrad.gates import BY_NAME
 _core = pytest.importorskip("ketgrad._core")
 
 DRAWS = int(os.environ.get("KETGRAD_DRAWS", "150"))
-GATE_BY_GATE = (3, 11, 64)
-TILINGS = ((0, 1, 1), (0, 2, 1), (1, 2, 1), (1, 4, 1), (2, 3, 1), (0, 40, 1))  # row bits, tile bits, least bits
+GATE_BY_GATE = (3, 11, 64, 7)
+TILINGS = (  # row bits, tile bits, least bits, chunk bits
+    (0, 1, 1, 1),
+    (0, 2, 1, 1),
+    (1, 2, 1, 7),
+    (1, 4, 1, 2),
+    (2, 3, 1, 1),
+    (0, 4, 1, 2),
+    (0, 40, 1, 3),
+)
 TOLERANCE = {"complex64": 1e-5, "complex128": 1e-12}
 NAMES = (
     "rx ry rz h s t x y z sx p u3 rot cx cy cz ch swap iswap crx crz cp rxx ryy rzz ccx ccz cswap single_excitation "
@@ -79,7 +87,7 @@ def draw(seed: int, dtype: str) -> tuple[kg.Circuit, list[kg.PauliSum], np.ndarr
     return circuit, observables, rng.normal(size=4), rng.normal(size=2)
 
 
-def everything(seed: int, dtype: str, tiling: tuple[int, int, int]) -> list[np.ndarray]:
+def everything(seed: int, dtype: str, tiling: tuple[int, ...]) -> list[np.ndarray]:
     """Values, gradients, states and what goes with initial states and bras, with tiles of one size."""
     _core.set_tiling(*tiling)
     circuit, observables, w, x = draw(seed, dtype)
