@@ -15,10 +15,10 @@ NUMBA := .venv-numba
 
 PACKAGE := $(shell find python csrc \( -name '*.py' -o -name '*.pyi' -o -name 'py.typed' -o -name '*.toml' -o -name '*.cpp' \
 	-o -name '*.hpp' -o -name '*.h' -o -name '*.inc' \) 2>/dev/null) CMakeLists.txt LICENSE README.md
-CPP := $(wildcard csrc/*.cpp csrc/*.hpp csrc/*.h csrc/*.inc)
+CPP := $(wildcard csrc/*.cpp csrc/*.hpp csrc/*.h csrc/*.inc tests/native/*.cpp tests/native/*.hpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-numba test-device test-all lint types format bench clean
+.PHONY: help demo test test-numba test-device test-isa test-all lint types format bench clean
 .DELETE_ON_ERROR:
 unexport PYTHONPATH PYTHONHOME # what is tested is the installed package, never a source tree
 
@@ -64,6 +64,9 @@ test-device: $(TEST)/.installed ## PennyLane's own suite for devices: exact and 
 	    $$($(TEST)/bin/python -c "from pennylane.devices.tests import get_device_tests as d; print(d())") \
 	    --device=ketgrad.qubit --shots=$$shots; \
 	done; done
+
+test-isa: $(TEST)/.installed ## every instruction set against a scalar computation, emulated where this processor lacks it
+	PATH="$(CURDIR)/$(TEST)/bin:$$PATH" tests/native/run.sh $(TEST)/bin/python
 
 test-all: ## everything: all draws of the suite, the suite without the native core, PennyLane's suite
 	$(MAKE) test

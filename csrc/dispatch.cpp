@@ -17,6 +17,9 @@ extern const Kernels kernels_avx2;
 #if defined(KETGRAD_HAVE_AVX512)
 extern const Kernels kernels_avx512;
 #endif
+#if defined(KETGRAD_HAVE_LOWERED)
+extern const Kernels kernels_lowered;
+#endif
 
 namespace {
 
@@ -31,8 +34,12 @@ std::vector<const Kernels*> available() {
   __builtin_cpu_init();
 #endif
 #if defined(KETGRAD_HAVE_AVX2)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) {
+#if defined(KETGRAD_HAVE_LOWERED)
+    out.push_back(&kernels_lowered);
+#endif
     out.push_back(&kernels_avx2);
+  }
 #endif
 #if defined(KETGRAD_HAVE_AVX512)
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
@@ -60,6 +67,16 @@ std::atomic<const Kernels*>& current() {
 }
 
 }  // namespace
+
+bool processor_is_known() {
+#if defined(KETGRAD_BASELINE_V2)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("sse4.2") &&
+         __builtin_cpu_supports("popcnt");
+#else
+  return true;
+#endif
+}
 
 std::vector<std::string> available_isas() {
   std::vector<std::string> out;

@@ -8,7 +8,11 @@
 
 namespace ketgrad {
 
-// Names of the kernel sets that were compiled and that this processor can run, slowest first.
+// Whether this processor can run what is compiled for any processor that the package supports. Where it cannot, call
+// nothing else of the engine.
+bool processor_is_known();
+
+// Names of the kernel sets that were compiled and that this processor can run, the best last.
 std::vector<std::string> available_isas();
 
 // The kernels in use: KETGRAD_ISA if set, else the best available.

@@ -284,6 +284,10 @@ py::dict layout() {
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
+  if (!processor_is_known())
+    throw py::import_error(
+        "the native core of ketgrad needs x86-64-v2 (SSE4.2, POPCNT), which this processor or virtual machine lacks; "
+        "use KETGRAD_BACKEND=numba");
   main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
   pthread_atfork(nullptr, nullptr, after_fork_in_child);
   m.doc() = "The native engine of ketgrad; see ketgrad.backends.native.";
@@ -330,4 +334,5 @@ PYBIND11_MODULE(_core, m) {
     return py::make_tuple(t.row_bits, t.tile_bits, t.least_bits, t.chunk_bits);
   });
   m.def("layout", &layout);
+  m.def("build", [] { return KETGRAD_BUILD; }, "Compiler, its version, build type, flags given from outside.");
 }

@@ -46,7 +46,7 @@ def get_backend(name: str | None = None) -> Backend:
     Raises:
         ArgumentError: an unknown name.
         BackendUnavailableError: the native core is absent where it is required.
-        ImportError: the native core is there and broken.
+        ImportError: the native core is there and broken, or the processor is older than x86-64-v2.
     """
     wanted = name if name is not None else os.environ.get("KETGRAD_BACKEND") or None
     if wanted is not None and wanted not in NAMES:
