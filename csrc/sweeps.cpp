@@ -130,38 +130,63 @@ void Sweeps<Real>::prepare(const TilePass<Real>& pass, const Numbers& numbers, s
 }
 
 template <typename Real>
+void Sweeps<Real>::take_in(const TilePass<Real>& pass, Real* state, Real* packed, u64 base, bool sparse) const {
+  constexpr u64 group = 2 * kLanes<Real>;
+  const Geometry& g = pass.geometry;
+  const int row_bits = sparse ? plan_.row_bits : g.row_bits;
+  const std::size_t row = (sizeof(Real) * group) << row_bits;
+  for (std::size_t r = 0; r < g.offsets.size(); ++r)
+    for (u64 part = 0; part < u64{1} << (g.row_bits - row_bits); ++part) {
+      const u64 from = base ^ g.offsets[r] ^ (part << row_bits), to = (r << g.row_bits) | (part << row_bits);
+      Real* at = packed ? packed + to * group : state + from * group;
+      if (sparse && pass.before.reduce(from))
+        std::memset(at, 0, row);
+      else if (packed)
+        std::memcpy(at, state + from * group, row);
+    }
+}
+
+template <typename Real>
+void Sweeps<Real>::put_back(const TilePass<Real>& pass, Real* state, const Real* packed, u64 base) const {
+  constexpr u64 group = 2 * kLanes<Real>;
+  const Geometry& g = pass.geometry;
+  const std::size_t row = (sizeof(Real) * group) << g.row_bits;
+  for (std::size_t r = 0; r < g.offsets.size(); ++r)
+    std::memcpy(state + (base ^ g.offsets[r]) * group, packed + (r << g.row_bits) * group, row);
+}
+
+template <typename Real>
 template <typename Work>
 void Sweeps<Real>::over_tiles(const TilePass<Real>& pass, std::initializer_list<Real*> states, Work work,
-                              const Span* support) const {
+                              bool sparse) const {
   constexpr u64 group = 2 * kLanes<Real>;
   const Geometry& g = pass.geometry;
   const u64 all = plan_.compiled.layout.groups, groups = g.groups(), tiles = all / groups;
-  const std::size_t row = (sizeof(Real) * group) << g.row_bits;
   executor_.cut(tiles, Executor::tile_tasks(tiles), [&](u64 begin, u64 end, u64 task) {
     Worker worker(pass, plan_.compiled.dense_scratch);
     Buffer packed[2];
     for (u64 t = begin; t < end; ++t) {
       const u64 base = deposit_bits(t, g.outside);
-      if (support && support->reduce(base)) continue;
+      if (sparse && pass.support.reduce(base)) continue;
       Real* at[2] = {};
       int k = 0;
       for (Real* state : states) {
         if (g.contiguous()) {
           at[k] = state + base * group;
+          if (sparse) take_in(pass, state, nullptr, base, sparse);
         } else {
-          if (!packed[k]) packed[k] = Buffer(groups * group * sizeof(Real));
-          at[k] = packed[k].template as<Real>();
-          for (std::size_t r = 0; r < g.offsets.size(); ++r)
-            std::memcpy(at[k] + (r << g.row_bits) * group, state + (base ^ g.offsets[r]) * group, row);
+          // a load from the bra must not look as if it waited for a store to the ket, 4 KiB apart
+          const std::size_t apart = kLanes<Real> * static_cast<std::size_t>(k);
+          if (!packed[k]) packed[k] = Buffer((groups * group + apart) * sizeof(Real));
+          at[k] = packed[k].template as<Real>() + apart;
+          take_in(pass, state, at[k], base, sparse);
         }
         ++k;
       }
       work(at, base, task, worker);
       k = 0;
       for (Real* state : states) {
-        if (!g.contiguous())
-          for (std::size_t r = 0; r < g.offsets.size(); ++r)
-            std::memcpy(state + (base ^ g.offsets[r]) * group, at[k] + (r << g.row_bits) * group, row);
+        if (!g.contiguous()) put_back(pass, state, at[k], base);
         ++k;
       }
       executor_.watch.tick(groups * (pass.stages.size() + 4) * 4 * states.size());
@@ -239,7 +264,7 @@ void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse, d
               apply(pass, numbers, s, at[0], base, false, worker, {chunk, chunks});
         });
   };
-  over_tiles(pass, {psi}, work, sparse ? &pass.support : nullptr);
+  over_tiles(pass, {psi}, work, sparse);
 }
 
 template <typename Real>

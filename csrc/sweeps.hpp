@@ -29,7 +29,8 @@ class Sweeps {
         gates_{kernels, rotors_of_steps, entries_of_steps} {}
 
   // `factor`: the state is that times what memory holds, before and after; 1 at either end of a sweep.
-  // `sparse`: the state began as |0..0>, so tiles outside the support of the pass are 0 and stay so.
+  // `sparse`: the state began as |0..0>. Tiles outside the support of the pass are 0 and stay so; what is outside the
+  // support before it is 0, whatever memory holds.
   void forward(const TilePass<Real>& pass, Real* psi, bool sparse, double& factor) const;
   // Stages from the last to `from`, undone on both; writes what was measured of their trained ops to measured[op].
   // `factor`: of both states, as in `forward`; what is left at the end of the sweep is lost. Null: always 1.
@@ -44,7 +45,10 @@ class Sweeps {
 
   template <typename Work>
   void over_tiles(const TilePass<Real>& pass, std::initializer_list<Real*> states, Work work,
-                  const Span* support = nullptr) const;
+                  bool sparse = false) const;
+  // Rows of a tile to its packed copy; null to leave it in place.
+  void take_in(const TilePass<Real>& pass, Real* state, Real* packed, std::uint64_t base, bool sparse) const;
+  void put_back(const TilePass<Real>& pass, Real* state, const Real* packed, std::uint64_t base) const;
   // What a stage takes from the base of a tile.
   void prepare(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, std::uint64_t base, bool inverse,
                Worker& worker) const;

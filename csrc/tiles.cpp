@@ -355,17 +355,22 @@ TilePlan<Real>::TilePlan(const Source& source)
       compiled(with_terms(source, words), std::countr_zero(static_cast<unsigned>(kLanes<Real>))) {
   Tiling sizes = tiling();
   const int lane_bits = compiled.layout.lane_bits, group_bits = std::countr_zero(compiled.layout.groups);
-  const int row_bits = std::min(sizes.row_bits, group_bits);
+  row_bits = std::min(sizes.row_bits, group_bits);
   sizes.tile_bits = std::min(sizes.tile_bits, std::max(kSmallTileBits, group_bits - 3));
   Span support;
+  auto everywhere = [&] { return row_bits + static_cast<int>(support.directions.size()) == group_bits; };
+  complete = true;
   for (const Pass& pass : plan_passes(words.ops, lane_bits, group_bits, sizes)) {
     passes.emplace_back(compiled, words.ops, trained, pass, row_bits, sizes.chunk_bits);
+    passes.back().before = support;
+    complete = complete && (!pass.whole || everywhere());
     for (const u64 direction : pass.span.directions) support.extend(direction);
     if (pass.whole)
       for (int b = row_bits; b < group_bits; ++b) support.extend(u64{1} << b);
     passes.back().support = support;
     passes.back().span_size = pass.span.directions.size();
   }
+  complete = complete && everywhere();
   auto takes_factor = [](const TilePass<Real>& pass) {
     return std::any_of(pass.stages.begin(), pass.stages.end(), [](const auto& stage) { return stage.takes_factor(); });
   };

@@ -113,7 +113,7 @@ struct TilePass {
   Geometry geometry;
   int chunk_bits;
   std::size_t span_size = 0;  // directions of the pass
-  Span support;               // with the rows, where amplitudes can be other than 0 after it, from |0..0> on
+  Span before, support;       // with the rows, where amplitudes can be other than 0 before and after it, from |0..0> on
   int whole = -1;             // or the step that runs on the whole state
   std::vector<Stage> stages;
   std::vector<TileLayer> layers;
@@ -141,6 +141,8 @@ struct TilePlan {
   Words words;
   std::vector<bool> trained;  // ops
   std::vector<TilePass<Real>> passes, tail;
+  int row_bits;             // of the least rows
+  bool complete;            // from |0..0> on, passes write all of the state before anything else reads it
   Compiled<Real> compiled;  // gates, and observables in physical words
 
   explicit TilePlan(const Source& source);

@@ -208,10 +208,12 @@ void Unit<Real>::add(const Real* states, Real* lambda) {
 template <typename Real>
 void Unit<Real>::forward(Real* psi) {
   const bool prepared = !compiled_.steps.empty() && compiled_.steps[0].kind == Kind::Prepare;
+  const bool sparse = tiles_ && !batch_->initial && !prepared;
   if (batch_->initial) {
     load_initial(psi);
   } else {
-    executor_.over(compiled_.layout.groups, [&](u64 begin, u64 end, u64) {
+    const u64 groups = sparse && tiles_->complete ? u64{1} << tiles_->row_bits : compiled_.layout.groups;
+    executor_.over(groups, [&](u64 begin, u64 end, u64) {
       std::memset(psi + begin * group, 0, (end - begin) * group * sizeof(Real));
     });
     if (!prepared) std::fill(psi, psi + (lanes_mode() ? lanes : 1), Real(1));
@@ -226,7 +228,7 @@ void Unit<Real>::forward(Real* psi) {
     if (pass.whole >= 0)
       apply(static_cast<std::size_t>(pass.whole), psi, false);
     else
-      sweeps_->forward(pass, psi, !batch_->initial && !prepared, factor);
+      sweeps_->forward(pass, psi, sparse, factor);
   }
 }
 
