@@ -8,6 +8,7 @@
 #include "buffer.hpp"
 #include "instruction.hpp"
 #include "kernels.hpp"
+#include "terms.hpp"
 
 namespace ketgrad {
 
@@ -23,12 +24,6 @@ struct Source {
 
 // Throws std::invalid_argument unless every mask, slot and payload stays inside its array.
 void validate(const Source& source);
-
-// How the amplitudes of a state lie in memory: `lane_bits` low bits of the index among the lanes, 0 in lanes mode.
-struct Layout {
-  int lane_bits;
-  std::uint64_t groups;
-};
 
 enum class Kind : std::uint8_t { Pair, Permute, Diagonal, Mix, Dense, Table, Prepare };
 
@@ -72,9 +67,7 @@ struct Compiled {
   std::vector<DenseOperand<Real>> denses;
   std::vector<TableOperand<Real>> tables;
   std::size_t dense_scratch = 0;  // bytes
-  std::vector<TermRow<Real>> rows;
-  std::vector<TermGroup<Real>> term_groups;
-  std::vector<int> term_of_row;  // row -> index of the term in the program
+  Terms<Real> terms;
 
   Compiled(const Source& source, int lane_bits);
 };
