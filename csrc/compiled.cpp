@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <complex>
+#include <map>
 #include <numbers>
 #include <stdexcept>
 #include <string>
@@ -275,26 +276,35 @@ class Builder {
     const double* p = source_.pool.data() + in.payload;
     const u64 size = u64{1} << in.k, lo = out_.layout.lo(in.z_mask);
     if (in.opcode == static_cast<int>(Opcode::ExpDiag)) {
-      operand.values.assign(p, p + size);
-      std::sort(operand.values.begin(), operand.values.end());
-      operand.values.erase(std::unique(operand.values.begin(), operand.values.end()), operand.values.end());
-      operand.weights.assign(operand.values.begin(), operand.values.end());
-      operand.which.resize(size);
-      for (u64 x = 0; x < size; ++x) {
-        const auto at = std::lower_bound(operand.values.begin(), operand.values.end(), p[x]);
-        operand.which[x] = static_cast<std::uint32_t>(at - operand.values.begin());
-      }
+      auto& known = diagonals_[{in.payload, in.k}];
+      if (!known) known = diagonal_of(p, size);
+      operand.diagonal = known;
     } else {
       operand.phases.assign(p, p + 2 * size);
     }
     operand.op.index = index(out_.layout.hi(in.ctrl_mask), out_.layout.hi(in.ctrl_value));
     operand.op.mask = out_.layout.hi(in.z_mask);
     operand.op.lane_count = std::popcount(lo);
-    operand.op.which = operand.which.empty() ? nullptr : operand.which.data();
+    operand.op.which = operand.diagonal ? operand.diagonal->which.data() : nullptr;
     for (int l = 0; l < lanes; ++l) {
       operand.op.act[l] = lane_matches(l, in.ctrl_mask, in.ctrl_value);
       operand.op.lane_part[l] = static_cast<std::uint32_t>(extract_bits(lane_index(l), lo));
     }
+  }
+
+  static std::shared_ptr<const TableValues<Real>> diagonal_of(const double* p, u64 size) {
+    auto out = std::make_shared<TableValues<Real>>();
+    out->values.assign(p, p + size);
+    std::sort(out->values.begin(), out->values.end());
+    out->values.erase(std::unique(out->values.begin(), out->values.end()), out->values.end());
+    out->values.shrink_to_fit();
+    out->weights.assign(out->values.begin(), out->values.end());
+    out->which.resize(size);
+    for (u64 x = 0; x < size; ++x) {
+      const auto at = std::lower_bound(out->values.begin(), out->values.end(), p[x]);
+      out->which[x] = static_cast<std::uint32_t>(at - out->values.begin());
+    }
+    return out;
   }
 
   void dense(const Instruction& in) {
@@ -345,6 +355,7 @@ class Builder {
 
   Compiled<Real>& out_;
   const Source& source_;
+  std::map<std::pair<std::int32_t, int>, std::shared_ptr<const TableValues<Real>>> diagonals_;  // by payload and size
 };
 
 }  // namespace

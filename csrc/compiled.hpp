@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "bits.hpp"
@@ -48,14 +49,20 @@ struct DenseOperand {
   std::vector<int> lane_xors;
 };
 
-// A DIAG keeps its entries; an EXP_DIAG keeps its distinct values, and the entries depend on the angle of a call.
+// The diagonal of an EXP_DIAG: its distinct values, and which of them each entry has.
 template <typename Real>
-struct TableOperand {
-  TableOp<Real> op;
+struct TableValues {
   std::vector<std::uint32_t> which;
   std::vector<double> values;
   std::vector<Real> weights;  // the values again, in the state's precision
-  std::vector<Real> phases;   // of a DIAG
+};
+
+// A DIAG has phases of its own; those of an EXP_DIAG depend on the angle of a call.
+template <typename Real>
+struct TableOperand {
+  TableOp<Real> op;
+  std::shared_ptr<const TableValues<Real>> diagonal;  // of all with the same payload; null: a DIAG
+  std::vector<Real> phases;
 };
 
 template <typename Real>

@@ -83,24 +83,25 @@ template <typename Real>
 TableEntries<Real> Unit<Real>::entries(std::size_t index, bool inverse, Buffer& memory) const {
   const Step& step = compiled_.steps[index];
   const TableOperand<Real>& operand = compiled_.tables[static_cast<std::size_t>(step.operand)];
-  if (operand.values.empty()) return {operand.phases.data(), nullptr, false, inverse};
+  if (!operand.diagonal) return {operand.phases.data(), nullptr, false, inverse};
+  const std::vector<double>& values = operand.diagonal->values;
   const bool per_lane = step.slot >= source_.n_shared && lanes_mode();
   const u64 copies = per_lane ? lanes : 1;
-  memory = Buffer(operand.values.size() * 2 * copies * sizeof(Real));
+  memory = Buffer(values.size() * 2 * copies * sizeof(Real));
   Real* phases = memory.as<Real>();
   const double* samples = step.slot >= source_.n_shared
                               ? per_sample_.data() + static_cast<u64>(step.slot - source_.n_shared) * lanes
                               : nullptr;
-  executor_.over(operand.values.size(), [&](u64 begin, u64 end, u64) {
+  executor_.over(values.size(), [&](u64 begin, u64 end, u64) {
     for (u64 e = begin; e < end; ++e)
       for (u64 l = 0; l < copies; ++l) {
         const double angle = samples ? step.offset + step.scale * samples[l] : trig_[index].angle;
-        phases[e * 2 * copies + l] = static_cast<Real>(std::cos(angle * operand.values[e]));
-        phases[e * 2 * copies + copies + l] = static_cast<Real>(std::sin(angle * operand.values[e]));
+        phases[e * 2 * copies + l] = static_cast<Real>(std::cos(angle * values[e]));
+        phases[e * 2 * copies + copies + l] = static_cast<Real>(std::sin(angle * values[e]));
       }
     executor_.watch.tick((end - begin) * copies * 50);
   });
-  return {phases, operand.weights.data(), per_lane, inverse};
+  return {phases, operand.diagonal->weights.data(), per_lane, inverse};
 }
 
 template <typename Real>
