@@ -166,7 +166,7 @@ def check_extra(spec: GateSpec, extra: Any, k: int) -> Any:
     if spec.extra == "matrix" and k > MAX_UNITARY_WIRES:
         raise GateMatrixError(f"{spec.name}: a matrix has at most {MAX_UNITARY_WIRES} wires, got {k}")
     kind = float if spec.extra == "values" else complex
-    frozen = isinstance(extra, np.ndarray) and extra.dtype == kind and extra.flags.owndata and not extra.flags.writeable
+    frozen = type(extra) is np.ndarray and extra.dtype == kind and extra.flags.owndata and not extra.flags.writeable
     try:
         array = extra if frozen else np.array(extra, dtype=kind)  # frozen ones are shared
     except (TypeError, ValueError):
