@@ -13,18 +13,9 @@ namespace ketgrad {
 
 namespace {
 
-constexpr int kTransformRows = 8;  // the transform costs 6 additions a product, a row 1
-
 [[noreturn]] void refuse(std::size_t index, const char* rule) {
   throw std::invalid_argument("instruction " + std::to_string(index) + ": " + rule);
 }
-
-// A program's masks split into lane bits and group bits.
-struct Split {
-  int lane_bits;
-  u64 lo(u64 mask) const { return mask & low_ones(lane_bits); }
-  u64 hi(u64 mask) const { return mask >> lane_bits; }
-};
 
 }  // namespace
 
@@ -111,7 +102,7 @@ int turn_sign(int m) { return (m & 3) == 0 || (m & 3) == 3 ? 1 : -1; }
 template <typename Real>
 class Builder {
  public:
-  Builder(Compiled<Real>& out, const Source& source, int lane_bits) : out_(out), source_(source), split_{lane_bits} {}
+  Builder(Compiled<Real>& out, const Source& source) : out_(out), source_(source) {}
 
   void step(const Instruction& in) {
     Step step{Kind::Diagonal, false, 0, in.slot, in.scale, in.offset, 2.0};
@@ -172,13 +163,13 @@ class Builder {
   static constexpr int lanes = kLanes<Real>;
 
   // In lanes mode every lane is a different sample at the same index.
-  u64 lane_index(int lane) const { return static_cast<u64>(lane) & low_ones(split_.lane_bits); }
+  u64 lane_index(int lane) const { return out_.layout.lo(static_cast<u64>(lane)); }
 
   bool lane_matches(int lane, u64 mask, u64 value) const {
-    return (lane_index(lane) & split_.lo(mask)) == split_.lo(value);
+    return (lane_index(lane) & out_.layout.lo(mask)) == out_.layout.lo(value);
   }
 
-  int lane_sign(int lane, u64 z) const { return sign_of(lane_index(lane) & split_.lo(z)); }
+  int lane_sign(int lane, u64 z) const { return sign_of(lane_index(lane) & out_.layout.lo(z)); }
 
   IndexMap index(u64 fixed, u64 value) const { return {fixed, value, out_.layout.groups >> std::popcount(fixed)}; }
 
@@ -200,15 +191,15 @@ class Builder {
 
   GateOp<Real> empty(const Instruction& in) const {
     GateOp<Real> op{};
-    op.x_hi = split_.hi(in.x_mask);
-    op.z_hi = split_.hi(in.z_mask);
-    op.x_lo = static_cast<int>(split_.lo(in.x_mask));
+    op.x_hi = out_.layout.hi(in.x_mask);
+    op.z_hi = out_.layout.hi(in.z_mask);
+    op.x_lo = static_cast<int>(out_.layout.lo(in.x_mask));
     return op;
   }
 
   GateOp<Real> diagonal(const Instruction& in, int sign) const {
     GateOp<Real> op = empty(in);
-    op.index = index(split_.hi(in.ctrl_mask), split_.hi(in.ctrl_value));
+    op.index = index(out_.layout.hi(in.ctrl_mask), out_.layout.hi(in.ctrl_value));
     for (int l = 0; l < lanes; ++l) {
       op.act_a[l] = lane_matches(l, in.ctrl_mask, in.ctrl_value);
       op.unit_a[l] = op.act_a[l] * static_cast<Real>(sign * lane_sign(l, in.z_mask));
@@ -221,7 +212,7 @@ class Builder {
     GateOp<Real> op = empty(in);
     op.imaginary = m & 1;
     const u64 pivot = op.x_hi ? std::bit_floor(op.x_hi) : 0;
-    op.index = index(split_.hi(in.ctrl_mask) | pivot, split_.hi(in.ctrl_value));
+    op.index = index(out_.layout.hi(in.ctrl_mask) | pivot, out_.layout.hi(in.ctrl_value));
     const int across = sign_of(op.x_hi & op.z_hi);  // the sign is taken at the group with the pivot at 0
     for (int l = 0; l < lanes; ++l) {
       op.act_a[l] = op.act_b[l] = lane_matches(l, in.ctrl_mask, in.ctrl_value);
@@ -235,7 +226,7 @@ class Builder {
   // unit +1 and the matching one `own`.
   GateOp<Real> pattern(const Instruction& in, u64 mask, u64 value, int own) const {
     GateOp<Real> op = empty(in);
-    op.index = index(split_.hi(mask), split_.hi(value));
+    op.index = index(out_.layout.hi(mask), out_.layout.hi(value));
     for (int l = 0; l < lanes; ++l) {
       const bool matching = lane_matches(l, mask, value), flipped = lane_matches(l, mask, value ^ in.x_mask);
       const Real sign = static_cast<Real>(lane_sign(l, in.z_mask));
@@ -260,13 +251,13 @@ class Builder {
 
   MixOp<Real> mix(const Instruction& in, bool inverse) const {
     MixOp<Real> op{};
-    op.x_hi = split_.hi(in.x_mask);
-    op.x_lo = static_cast<int>(split_.lo(in.x_mask));
-    op.index = index(split_.hi(in.ctrl_mask) | op.x_hi, split_.hi(in.ctrl_value));
+    op.x_hi = out_.layout.hi(in.x_mask);
+    op.x_lo = static_cast<int>(out_.layout.lo(in.x_mask));
+    op.index = index(out_.layout.hi(in.ctrl_mask) | op.x_hi, out_.layout.hi(in.ctrl_value));
     op.real = true;
     for (int side = 0; side < 2; ++side)
       for (int l = 0; l < lanes; ++l) {
-        const u64 row = op.x_hi ? static_cast<u64>(side) : (lane_index(l) & split_.lo(in.x_mask)) != 0;
+        const u64 row = op.x_hi ? static_cast<u64>(side) : (lane_index(l) & out_.layout.lo(in.x_mask)) != 0;
         const bool active = lane_matches(l, in.ctrl_mask, in.ctrl_value);
         const std::complex<double> c = active ? entry(in, row, row, inverse) : 1.0;
         const std::complex<double> s = active ? entry(in, row, row ^ 1, inverse) : 0.0;
@@ -283,39 +274,48 @@ class Builder {
     out_.tables.emplace_back();
     TableOperand<Real>& operand = out_.tables.back();
     const double* p = source_.pool.data() + in.payload;
-    const u64 size = u64{1} << in.k, lo = split_.lo(in.z_mask);
+    const u64 size = u64{1} << in.k, lo = out_.layout.lo(in.z_mask);
     if (in.opcode == static_cast<int>(Opcode::ExpDiag)) {
-      operand.values.assign(p, p + size);
-      std::sort(operand.values.begin(), operand.values.end());
-      operand.values.erase(std::unique(operand.values.begin(), operand.values.end()), operand.values.end());
-      operand.weights.assign(operand.values.begin(), operand.values.end());
-      operand.which.resize(size);
-      for (u64 x = 0; x < size; ++x) {
-        const auto at = std::lower_bound(operand.values.begin(), operand.values.end(), p[x]);
-        operand.which[x] = static_cast<std::uint32_t>(at - operand.values.begin());
-      }
+      auto& known = diagonals_[{in.payload, in.k}];
+      if (!known) known = diagonal_of(p, size);
+      operand.diagonal = known;
     } else {
       operand.phases.assign(p, p + 2 * size);
     }
-    operand.op.index = index(split_.hi(in.ctrl_mask), split_.hi(in.ctrl_value));
-    operand.op.mask = split_.hi(in.z_mask);
+    operand.op.index = index(out_.layout.hi(in.ctrl_mask), out_.layout.hi(in.ctrl_value));
+    operand.op.mask = out_.layout.hi(in.z_mask);
     operand.op.lane_count = std::popcount(lo);
-    operand.op.which = operand.which.empty() ? nullptr : operand.which.data();
+    operand.op.which = operand.diagonal ? operand.diagonal->which.data() : nullptr;
     for (int l = 0; l < lanes; ++l) {
       operand.op.act[l] = lane_matches(l, in.ctrl_mask, in.ctrl_value);
       operand.op.lane_part[l] = static_cast<std::uint32_t>(extract_bits(lane_index(l), lo));
     }
   }
 
+  static std::shared_ptr<const TableValues<Real>> diagonal_of(const double* p, u64 size) {
+    auto out = std::make_shared<TableValues<Real>>();
+    out->values.assign(p, p + size);
+    std::sort(out->values.begin(), out->values.end());
+    out->values.erase(std::unique(out->values.begin(), out->values.end()), out->values.end());
+    out->values.shrink_to_fit();
+    out->weights.assign(out->values.begin(), out->values.end());
+    out->which.resize(size);
+    for (u64 x = 0; x < size; ++x) {
+      const auto at = std::lower_bound(out->values.begin(), out->values.end(), p[x]);
+      out->which[x] = static_cast<std::uint32_t>(at - out->values.begin());
+    }
+    return out;
+  }
+
   void dense(const Instruction& in) {
     out_.denses.emplace_back();
     DenseOperand<Real>& operand = out_.denses.back();
-    const u64 hi = split_.hi(in.x_mask), lo = split_.lo(in.x_mask);
+    const u64 hi = out_.layout.hi(in.x_mask), lo = out_.layout.lo(in.x_mask);
     DenseOp<Real> op{};
     op.n_hi = 1 << std::popcount(hi);
     op.n_lo = 1 << std::popcount(lo);
-    op.per_lane = lo != 0 || split_.lo(in.ctrl_mask) != 0;
-    op.index = index(split_.hi(in.ctrl_mask) | hi, split_.hi(in.ctrl_value));
+    op.per_lane = lo != 0 || out_.layout.lo(in.ctrl_mask) != 0;
+    op.index = index(out_.layout.hi(in.ctrl_mask) | hi, out_.layout.hi(in.ctrl_value));
     for (int c = 0; c < op.n_hi; ++c) operand.offsets.push_back(deposit_bits(static_cast<u64>(c), hi));
     for (int p = 0; p < op.n_lo; ++p)
       operand.lane_xors.push_back(static_cast<int>(deposit_bits(static_cast<u64>(p), lo)));
@@ -355,50 +355,18 @@ class Builder {
 
   Compiled<Real>& out_;
   const Source& source_;
-  Split split_;
+  std::map<std::pair<std::int32_t, int>, std::shared_ptr<const TableValues<Real>>> diagonals_;  // by payload and size
 };
 
 }  // namespace
 
 template <typename Real>
 Compiled<Real>::Compiled(const Source& source, int lane_bits)
-    : layout{lane_bits, u64{1} << (source.n_bits - lane_bits)} {
-  Builder<Real> builder(*this, source, lane_bits);
+    : layout{lane_bits, u64{1} << (source.n_bits - lane_bits)},
+      terms(source.terms, layout) {
+  Builder<Real> builder(*this, source);
   steps.reserve(source.instructions.size());
   for (const Instruction& in : source.instructions) builder.step(in);
-
-  std::map<u64, std::vector<int>> by_x;
-  for (std::size_t r = 0; r < source.terms.size(); ++r) by_x[source.terms[r].x_mask].push_back(static_cast<int>(r));
-  const Split split{lane_bits};
-  rows.reserve(source.terms.size());
-  for (const auto& [x, members] : by_x) {
-    int plain = 0;
-    for (const int r : members) {
-      const Term& t = source.terms[static_cast<std::size_t>(r)];
-      TermRow<Real> row{};
-      const int ys = std::popcount(t.x_mask & t.z_mask);
-      row.z_hi = split.hi(t.z_mask);
-      row.ctrl_mask = split.hi(t.ctrl_mask);
-      row.ctrl_value = split.hi(t.ctrl_value);
-      row.odd = ys & 1;
-      row.prefactor = (ys & 3) < 2 ? Real(1) : Real(-1);
-      for (int l = 0; l < kLanes<Real>; ++l) {
-        const u64 index = static_cast<u64>(l) & low_ones(lane_bits);
-        const bool inside = (index & split.lo(t.ctrl_mask)) == split.lo(t.ctrl_value);
-        row.lane[l] = inside ? static_cast<Real>(sign_of(index & split.lo(t.z_mask))) : Real(0);
-      }
-      plain += row.ctrl_mask == 0;
-      rows.push_back(row);
-      term_of_row.push_back(r);
-    }
-    term_groups.push_back({nullptr, split.hi(x), static_cast<int>(split.lo(x)), static_cast<int>(members.size()),
-                           plain >= kTransformRows});
-  }
-  std::size_t first = 0;
-  for (TermGroup<Real>& group : term_groups) {
-    group.rows = rows.data() + first;
-    first += static_cast<std::size_t>(group.n_rows);
-  }
 }
 
 template struct Compiled<float>;

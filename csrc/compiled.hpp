@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "bits.hpp"
 #include "buffer.hpp"
 #include "instruction.hpp"
 #include "kernels.hpp"
+#include "terms.hpp"
 
 namespace ketgrad {
 
@@ -23,12 +25,6 @@ struct Source {
 
 // Throws std::invalid_argument unless every mask, slot and payload stays inside its array.
 void validate(const Source& source);
-
-// How the amplitudes of a state lie in memory: `lane_bits` low bits of the index among the lanes, 0 in lanes mode.
-struct Layout {
-  int lane_bits;
-  std::uint64_t groups;
-};
 
 enum class Kind : std::uint8_t { Pair, Permute, Diagonal, Mix, Dense, Table, Prepare };
 
@@ -53,14 +49,20 @@ struct DenseOperand {
   std::vector<int> lane_xors;
 };
 
-// A DIAG keeps its entries; an EXP_DIAG keeps its distinct values, and the entries depend on the angle of a call.
+// The diagonal of an EXP_DIAG: its distinct values, and which of them each entry has.
 template <typename Real>
-struct TableOperand {
-  TableOp<Real> op;
+struct TableValues {
   std::vector<std::uint32_t> which;
   std::vector<double> values;
   std::vector<Real> weights;  // the values again, in the state's precision
-  std::vector<Real> phases;   // of a DIAG
+};
+
+// A DIAG has phases of its own; those of an EXP_DIAG depend on the angle of a call.
+template <typename Real>
+struct TableOperand {
+  TableOp<Real> op;
+  std::shared_ptr<const TableValues<Real>> diagonal;  // of all with the same payload; null: a DIAG
+  std::vector<Real> phases;
 };
 
 template <typename Real>
@@ -72,9 +74,7 @@ struct Compiled {
   std::vector<DenseOperand<Real>> denses;
   std::vector<TableOperand<Real>> tables;
   std::size_t dense_scratch = 0;  // bytes
-  std::vector<TermRow<Real>> rows;
-  std::vector<TermGroup<Real>> term_groups;
-  std::vector<int> term_of_row;  // row -> index of the term in the program
+  Terms<Real> terms;
 
   Compiled(const Source& source, int lane_bits);
 };

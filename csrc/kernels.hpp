@@ -16,8 +16,6 @@ namespace ketgrad {
 template <typename Real>
 inline constexpr int kLanes = 64 / static_cast<int>(sizeof(Real));
 
-inline constexpr int kBlock = 64;  // groups of one expectation block: 8 KiB of products stay in L1
-
 // The group indices i with (i & fixed) == value; `count` of them, enumerated in ascending order.
 struct IndexMap {
   std::uint64_t fixed;
@@ -95,23 +93,27 @@ struct TableEntries {
   bool conjugate;
 };
 
-// Terms with the same x_mask. `lane` is sign and control pattern of the low bits; `prefactor` and `odd` come from
-// the number of Ys.
-template <typename Real>
-struct alignas(64) TermRow {
-  Real lane[kLanes<Real>];
-  std::uint64_t z_hi, ctrl_mask, ctrl_value;  // over group bits
-  Real prefactor;
-  std::int32_t odd;
+// A term with a pattern on group bits: it counts where (i & ctrl_mask) == ctrl_value.
+struct PatternTerm {
+  std::uint64_t z_hi, ctrl_mask, ctrl_value;
+  bool odd;
 };
 
+// Terms with one X mask, for blocks of groups. masks[0] are the Z masks (of group bits) of terms that want the real
+// part of conj(psi_i) psi_{i ^ x}, masks[1] those that want the imaginary part: distinct, ascending by the bits that
+// number the groups of a block, whatever the others are. Sums have a place for each of masks[0], masks[1] and the
+// patterns.
 template <typename Real>
 struct TermGroup {
-  const TermRow<Real>* rows;
   std::uint64_t x_hi;
   int x_lo;
-  int n_rows;
-  bool transform;  // enough rows without controls for a Walsh-Hadamard transform of each block to pay
+  bool odd;            // somebody wants imaginary parts
+  std::uint64_t half;  // a bit of x_hi: the blocks without it give the same sums as those with it; 0: none
+  std::uint64_t block;
+  const std::uint64_t* masks[2];
+  int n_masks[2];
+  const PatternTerm* patterns;
+  int n_patterns;
 };
 
 inline constexpr int kBlockTurns = 4;
@@ -199,10 +201,11 @@ struct KernelTable {
                          std::uint64_t end, Real* v);
   // Sums of v (groups x lanes) with the signs of ascending distinct masks, per lane: sums[k * lanes]. Consumes v.
   void (*signed_sums)(Real* v, std::uint64_t groups, const std::uint64_t* masks, int count, double* sums);
-  // One block of `count` <= kBlock groups from `base` (a multiple of it).
-  void (*expect)(const Real* psi, const TermGroup<Real>&, std::uint64_t base, int count, double* sums);
+  // Adds the sums of one block from group `base` (a multiple of it); scratch: two lanes of reals a group.
+  void (*expect)(const Real* psi, const TermGroup<Real>&, std::uint64_t base, double* sums, Real* scratch);
+  // lambda (+)= (sum over places of weight * word) psi on one block; weights (places, lanes) have the terms' signs.
   void (*observe)(const Real* psi, Real* lambda, const TermGroup<Real>&, const Real* weights, std::uint64_t base,
-                  int count, bool add);
+                  bool add, Real* scratch);
 };
 
 struct Kernels {

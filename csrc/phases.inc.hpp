@@ -2,7 +2,7 @@
 // product.
 #pragma once
 
-#include "gates.inc.hpp"
+#include "signs.inc.hpp"
 
 namespace ketgrad {
 namespace {
@@ -120,26 +120,9 @@ void phases_reverse(Real* psi, Real* lambda, const PhaseLayer<Real>& layer, u64 
     }
 }
 
-// Folds the highest bit away: the sums serve the masks without it, the differences those with it.
 template <typename Real>
 void signed_sums(Real* v, u64 groups, const u64* masks, int count, double* sums) {
-  constexpr u64 lanes = kLanes<Real>;
-  if (count == 0) return;
-  if (groups == 1) {  // masks are distinct: one is left
-    for (u64 l = 0; l < lanes; ++l) sums[l] += static_cast<double>(v[l]);
-    return;
-  }
-  const u64 half = groups >> 1;
-  int without = 0;
-  while (without < count && !(masks[without] & half)) ++without;
-  Real* high = v + half * lanes;
-  for (u64 i = 0; i < half * lanes; i += static_cast<u64>(Lanes<Real>::width)) {
-    const Reg<Real> a = load(v + i), b = load(high + i);
-    store(v + i, a + b);
-    store(high + i, a - b);
-  }
-  signed_sums(v, half, masks, without, sums);
-  signed_sums(high, half, masks + without, count - without, sums + static_cast<u64>(without) * lanes);
+  fold(v, groups, masks, count, 0, sums);
 }
 
 }  // namespace

@@ -83,24 +83,25 @@ template <typename Real>
 TableEntries<Real> Unit<Real>::entries(std::size_t index, bool inverse, Buffer& memory) const {
   const Step& step = compiled_.steps[index];
   const TableOperand<Real>& operand = compiled_.tables[static_cast<std::size_t>(step.operand)];
-  if (operand.values.empty()) return {operand.phases.data(), nullptr, false, inverse};
+  if (!operand.diagonal) return {operand.phases.data(), nullptr, false, inverse};
+  const std::vector<double>& values = operand.diagonal->values;
   const bool per_lane = step.slot >= source_.n_shared && lanes_mode();
   const u64 copies = per_lane ? lanes : 1;
-  memory = Buffer(operand.values.size() * 2 * copies * sizeof(Real));
+  memory = Buffer(values.size() * 2 * copies * sizeof(Real));
   Real* phases = memory.as<Real>();
   const double* samples = step.slot >= source_.n_shared
                               ? per_sample_.data() + static_cast<u64>(step.slot - source_.n_shared) * lanes
                               : nullptr;
-  executor_.over(operand.values.size(), [&](u64 begin, u64 end, u64) {
+  executor_.over(values.size(), [&](u64 begin, u64 end, u64) {
     for (u64 e = begin; e < end; ++e)
       for (u64 l = 0; l < copies; ++l) {
         const double angle = samples ? step.offset + step.scale * samples[l] : trig_[index].angle;
-        phases[e * 2 * copies + l] = static_cast<Real>(std::cos(angle * operand.values[e]));
-        phases[e * 2 * copies + copies + l] = static_cast<Real>(std::sin(angle * operand.values[e]));
+        phases[e * 2 * copies + l] = static_cast<Real>(std::cos(angle * values[e]));
+        phases[e * 2 * copies + copies + l] = static_cast<Real>(std::sin(angle * values[e]));
       }
     executor_.watch.tick((end - begin) * copies * 50);
   });
-  return {phases, operand.weights.data(), per_lane, inverse};
+  return {phases, operand.diagonal->weights.data(), per_lane, inverse};
 }
 
 template <typename Real>
@@ -230,73 +231,6 @@ void Unit<Real>::forward(Real* psi) {
     else
       sweeps_->forward(pass, psi, sparse, factor);
   }
-}
-
-template <typename Real>
-void Unit<Real>::values(const Real* psi, double* out) {
-  const u64 terms = source_.terms.size();
-  if (terms == 0) return;
-  const u64 groups = compiled_.layout.groups, block = std::min<u64>(kBlock, groups), blocks = groups / block;
-  const u64 tasks = Executor::tasks(blocks * kBlock / 4);
-  const u64 per_task = terms * static_cast<u64>(width());
-  std::vector<double> partial(tasks * per_task, 0.0);
-  auto task = [&](u64 t) {
-    std::vector<double> sums(terms * lanes, 0.0);
-    for (u64 b = blocks * t / tasks; b < blocks * (t + 1) / tasks; ++b) {
-      double* at = sums.data();
-      for (const TermGroup<Real>& g : compiled_.term_groups) {
-        kernels_.expect(psi, g, b * block, static_cast<int>(block), at);
-        at += static_cast<u64>(g.n_rows) * lanes;
-      }
-      executor_.watch.tick(block * 5 + terms * 30);
-    }
-    double* to = partial.data() + t * per_task;
-    for (u64 row = 0; row < terms; ++row) {
-      if (lanes_mode()) {
-        std::copy_n(sums.data() + row * lanes, lanes, to + row * lanes);
-      } else {
-        for (u64 l = 0; l < lanes; ++l) to[row] += sums[row * lanes + l];
-      }
-    }
-  };
-  if (tasks > 1 && executor_.parallel)
-    parallel_for(tasks, executor_.watch, task);
-  else
-    for (u64 t = 0; t < tasks; ++t) task(t);
-  for (u64 row = 0; row < terms; ++row)
-    for (u64 l = 0; l < (lanes_mode() ? count_ : 1); ++l) {
-      double sum = 0;
-      for (u64 t = 0; t < tasks; ++t) sum += partial[t * per_task + row * static_cast<u64>(width()) + l];
-      out[l * terms + static_cast<u64>(compiled_.term_of_row[row])] = term_sign(compiled_.term_of_row[row]) * sum;
-    }
-}
-
-template <typename Real>
-void Unit<Real>::observe(const Real* psi, Real* lambda, const double* cotangents) {
-  const u64 terms = source_.terms.size(), groups = compiled_.layout.groups;
-  const u64 block = std::min<u64>(kBlock, groups);
-  const Buffer weights(terms * lanes * sizeof(Real));
-  Real* w = weights.as<Real>();
-  for (u64 row = 0; row < terms; ++row)
-    for (u64 l = 0; l < lanes; ++l) {
-      const u64 sample = lanes_mode() ? l : 0;
-      const int term = compiled_.term_of_row[row];
-      const double c = term_sign(term) * cotangents[std::min(sample, count_ - 1) * terms + static_cast<u64>(term)];
-      w[row * lanes + l] = static_cast<Real>(sample < count_ ? c : 0.0);
-    }
-  executor_.over(groups / block, [&](u64 begin, u64 end, u64) {
-    for (u64 b = begin; b < end; ++b) {
-      const Real* at = w;
-      bool add = false;
-      for (const TermGroup<Real>& g : compiled_.term_groups) {
-        kernels_.observe(psi, lambda, g, at, b * block, static_cast<int>(block), add);
-        at += static_cast<u64>(g.n_rows) * lanes;
-        add = true;
-      }
-      if (!add) std::memset(lambda + b * block * group, 0, block * group * sizeof(Real));
-      executor_.watch.tick(block * 5 + terms * 30);
-    }
-  });
 }
 
 template <typename Real>

@@ -157,6 +157,7 @@ def circuits(backend: str) -> Iterator[Call]:
         "parameter_names": ["w"],
         "prepare": [[1, 0], [0]],
         "basis_state": ["010", [0, 1, 2]],
+        "evolve": [kg.Z(0) @ kg.Z(1), 0.1],
         "extend": [kg.Circuit(1)],
         "copy": [],
         "draw": ["text"],

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not SOURCE.is_dir(), reason="needs the source tr
 LAYERS: list[tuple[str, ...]] = [
     ("_version", "errors"),
     ("pauli", "shift_rules", "memory", "finite"),
-    ("factors", "gate_spec", "gates", "gate_reference", "expressions"),
+    ("factors", "gate_spec", "gates", "gate_reference", "expressions", "evolution"),
     ("circuit", "program"),
     ("lowering", "backends"),
     ("simulator", "shadows"),

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ArgumentTypeError, CircuitError, GateMatrixError, ParameterError, StateError, WireError
+from .errors import ArgumentTypeError, CircuitError, ParameterError, StateError, WireError
+from .evolution import EvolutionStep, evolution
 from .expressions import Expression, finite
-from .gate_spec import GateSpec
+from .gate_spec import GateSpec, check_extra
 from .gates import GATES, find
-from .pauli import MAX_WIRES, check_wires, check_word
-
-MAX_UNITARY_WIRES = 12  # a 4096 x 4096 matrix, 256 MiB
+from .pauli import MAX_WIRES, PauliSum, check_wires
 
 
 class Gate(NamedTuple):
@@ -71,6 +70,7 @@ class Circuit:
         self.gates: list[Gate] = []
         self.initial: tuple[npt.NDArray[np.complex128], tuple[int, ...]] | None = None
         self.groups: list[tuple[str, str, tuple[int, ...], int]] = []  # name, kind, shape, start
+        self._evolutions: dict[PauliSum, list[EvolutionStep]] = {}  # layers of a circuit share a table
         # random, so that a circuit unpickled in another process is not taken for one made there
         self._owner = int.from_bytes(os.urandom(8), "little")
 
@@ -179,7 +179,7 @@ class Circuit:
             raise WireError(f"{spec.name}: wires and controls must be distinct, got {own} and controls {control}")
         values = self._check_control_values(control, control_values, spec.name)
         angles = tuple(self._check_angle(p, spec.name, q) for p, q in zip(params, spec.params, strict=True))
-        checked = _check_extra(spec, extra, len(own))
+        checked = check_extra(spec, extra, len(own))
         self.gates.append(Gate(spec, angles, own, control, values, bool(inverse), checked))
         return self
 
@@ -219,6 +219,43 @@ class Circuit:
         for wire, value in zip(where, values, strict=True):
             if value == "1":
                 self.append("x", (), (wire,))
+        return self
+
+    def evolve(
+        self,
+        observable: PauliSum,
+        time: Any,
+        *,
+        controls: Sequence[int] | int = (),
+        control_values: Sequence[int] | int | None = None,
+    ) -> Circuit:
+        """Append exp(-i time H), H a sum whose terms commute: a rotation for each term, or one `exp_diagonal`.
+
+        The second where H has more than 256 terms, all of Zs and projectors, with at most 4096 distinct values.
+
+        Args:
+            observable: H. For terms that do not commute, alternate between `evolve` by each for short times (Trotter).
+            time: a number or an expression of this circuit's parameters.
+            controls, control_values: as for `append`.
+
+        Raises:
+            CircuitError: terms that do not commute, or a coefficient that is not real.
+            WireError, ParameterError: as for `append`.
+        """
+        if not isinstance(observable, PauliSum):
+            raise ArgumentTypeError(f"evolve: expected a PauliSum such as kg.Z(0), got {type(observable).__name__}")
+        self._check_wires(observable.wires, "evolve")
+        control = self._check_wires((controls,) if isinstance(controls, (int, np.integer)) else controls, "evolve")
+        values = self._check_control_values(control, control_values, "evolve")
+        if set(control) & set(observable.wires):
+            raise WireError(f"evolve: wires and controls must be distinct, got controls {control}")
+        angle = self._check_angle(time, "evolve", "time")
+        if observable not in self._evolutions:
+            self._evolutions[observable] = evolution(observable)
+        for gate, scale, wires, held, bits, extra in self._evolutions[observable]:
+            self.append(
+                gate, (scale * angle,), wires, controls=control + held, control_values=values + bits, extra=extra
+            )
         return self
 
     def extend(self, other: Circuit) -> Circuit:
@@ -297,41 +334,6 @@ class Circuit:
         from .drawing import draw
 
         return draw(self, kind, **options)
-
-
-def _check_extra(spec: GateSpec, extra: Any, k: int) -> Any:
-    """The extra argument of a variadic gate, checked and frozen."""
-    if spec.extra is None:
-        if extra is not None:
-            raise CircuitError(f"{spec.name} takes no extra argument, got {type(extra).__name__}")
-        return None
-    if spec.extra == "word":
-        return check_word(extra, k)
-    if spec.extra == "dim":
-        if isinstance(extra, bool) or not isinstance(extra, (int, np.integer)) or not 0 <= extra <= 2**k:
-            raise CircuitError(f"{spec.name}: dim is an integer from 0 to {2**k}, got {extra!r}")
-        return int(extra)
-    wanted = (2**k, 2**k) if spec.extra == "matrix" else (2**k,)
-    if spec.extra == "matrix" and k > MAX_UNITARY_WIRES:
-        raise GateMatrixError(f"{spec.name}: a matrix has at most {MAX_UNITARY_WIRES} wires, got {k}")
-    kind = float if spec.extra == "values" else complex
-    try:
-        array = np.array(extra, dtype=kind)
-    except (TypeError, ValueError):
-        raise GateMatrixError(
-            f"{spec.name}: the {spec.extra} is an array of numbers, got {type(extra).__name__}"
-        ) from None
-    if array.shape != wanted:
-        raise GateMatrixError(f"{spec.name}: {k} wires need a {spec.extra} of shape {wanted}, got {array.shape}")
-    if not np.all(np.isfinite(array)):
-        raise GateMatrixError(f"{spec.name}: the {spec.extra} has entries that are not finite")
-    if spec.extra != "values":
-        product = array @ array.conj().T - np.eye(2**k) if spec.extra == "matrix" else np.abs(array) ** 2 - 1
-        defect = float(np.abs(product).max())
-        if defect > 1e-8:
-            raise GateMatrixError(f"{spec.name}: the {spec.extra} is not unitary, |U U^dagger - 1| = {defect:.3g}")
-    array.setflags(write=False)
-    return array
 
 
 def _split(spec: GateSpec, args: tuple[Any, ...]) -> tuple[list[Any], Any, list[Any]]:

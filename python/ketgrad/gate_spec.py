@@ -1,7 +1,7 @@
 """`GateSpec`: one row of the gate table, and everything that follows from its body.
 
-Owns: what a row states and what is derived from it (matrix, generator, spectrum, flags). May not know: which gates
-there are, wires of a circuit, bits, opcodes, backends.
+Owns: what a row states, what is derived from it (matrix, generator, spectrum, flags), and the check of its extra
+argument. May not know: which gates there are, wires of a circuit, bits, opcodes, backends.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import CircuitError
+from .errors import CircuitError, GateMatrixError
 from .factors import Dense, Factor, Matrix, factor_generator, factor_matrix
+from .pauli import check_word
+
+MAX_UNITARY_WIRES = 12  # a 4096 x 4096 matrix, 256 MiB
 
 
 @dataclass(frozen=True)
@@ -145,3 +148,39 @@ class GateSpec:
     def is_self_inverse(self) -> bool:
         """Whether U U = 1 for every angle."""
         return bool(np.allclose(self._sample @ self._sample, np.eye(len(self._sample))))
+
+
+def check_extra(spec: GateSpec, extra: Any, k: int) -> Any:
+    """The extra argument of a variadic gate, checked and frozen."""
+    if spec.extra is None:
+        if extra is not None:
+            raise CircuitError(f"{spec.name} takes no extra argument, got {type(extra).__name__}")
+        return None
+    if spec.extra == "word":
+        return check_word(extra, k)
+    if spec.extra == "dim":
+        if isinstance(extra, bool) or not isinstance(extra, (int, np.integer)) or not 0 <= extra <= 2**k:
+            raise CircuitError(f"{spec.name}: dim is an integer from 0 to {2**k}, got {extra!r}")
+        return int(extra)
+    wanted = (2**k, 2**k) if spec.extra == "matrix" else (2**k,)
+    if spec.extra == "matrix" and k > MAX_UNITARY_WIRES:
+        raise GateMatrixError(f"{spec.name}: a matrix has at most {MAX_UNITARY_WIRES} wires, got {k}")
+    kind = float if spec.extra == "values" else complex
+    frozen = type(extra) is np.ndarray and extra.dtype == kind and extra.flags.owndata and not extra.flags.writeable
+    try:
+        array = extra if frozen else np.array(extra, dtype=kind)  # frozen ones are shared
+    except (TypeError, ValueError):
+        raise GateMatrixError(
+            f"{spec.name}: the {spec.extra} is an array of numbers, got {type(extra).__name__}"
+        ) from None
+    if array.shape != wanted:
+        raise GateMatrixError(f"{spec.name}: {k} wires need a {spec.extra} of shape {wanted}, got {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise GateMatrixError(f"{spec.name}: the {spec.extra} has entries that are not finite")
+    if spec.extra != "values":
+        product = array @ array.conj().T - np.eye(2**k) if spec.extra == "matrix" else np.abs(array) ** 2 - 1
+        defect = float(np.abs(product).max())
+        if defect > 1e-8:
+            raise GateMatrixError(f"{spec.name}: the {spec.extra} is not unitary, |U U^dagger - 1| = {defect:.3g}")
+    array.setflags(write=False)
+    return array

@@ -22,6 +22,7 @@ from ..program import Opcode, Program
 from . import numba_kernels as kernels
 from . import numba_measure as measure
 from .contract import Array, Backend, Outcomes, Plan, States, Tallies
+from .numba_terms import TermTable
 from .numba_threads import check, run
 
 LARGE_BITS = 18  # from here on the threads share one state
@@ -63,11 +64,6 @@ def _decode(program: Program) -> Table:
     fixed = np.where((op == Opcode.PAULI) | (op == Opcode.PAULI_ROT), fixed | (x & -x), fixed)
     slot, payload, k = (_column(rows, name) for name in ("slot", "payload", "k"))
     return _rows(program.n_bits, op=op, x=x, z=z, fixed=fixed, value=value, slot=slot, payload=payload, k=k)
-
-
-def _decode_terms(program: Program) -> Table:
-    x, z, mask, value = (_column(program.terms, name) for name in ("x_mask", "z_mask", "ctrl_mask", "ctrl_value"))
-    return _rows(program.n_bits, x=x, z=z, fixed=mask | (x & -x), value=value, payload=mask)
 
 
 def _steps(table: Table, budget: int) -> list[Step]:
@@ -112,15 +108,14 @@ class NumbaPlan(Plan):
         self._backend = backend
         self._table = _decode(program)
         self._reals = np.stack([program.instructions["scale"], program.instructions["offset"]], axis=1).astype(float)
-        self._terms = _decode_terms(program)
+        self._terms = TermTable(program)
         self._pool = program.pool.copy()  # writable: one compiled signature
         self._size = 1 << program.n_bits
         self._large = program.n_bits >= LARGE_BITS
         self._block = 1 if self._large else max(1, min(BLOCK_SAMPLES, BLOCK_AMPLITUDES >> program.n_bits))
         budget = CHUNK if self._large else STEP // self._block
         self._steps = _steps(self._table, budget)
-        self._term_steps = _steps(self._terms, budget)
-        self._seed_size = max(1, budget // max(1, len(self._terms)))
+        self._budget = budget
         where = program.parametrised  # what comes before the first of these needs no way back
         self._first = int(where[0]) if len(where) else len(self._table)
         self._reverse = [
@@ -165,17 +160,20 @@ class NumbaPlan(Plan):
 
     def _values(self, work: States, threads: int) -> Array:
         """(s, R) from final states (1, s, N)."""
-        out = np.zeros((work.shape[1], len(self._terms)))
-        for first, last, size in self._term_steps:
-            ranges = self._ranges(self._terms, (first, last, size))
-            parts = np.zeros((len(ranges), len(out), last - first))
+        terms = self._terms
+        out = np.zeros((work.shape[1], len(terms)))
+        for first, last, size in terms.steps(self._budget, terms.blocks):
+            ranges = _spans(terms.blocks, size)
+            rows = slice(terms.starts[first], terms.starts[last])
+            parts = np.zeros((len(ranges), len(out), rows.stop - rows.start))
 
-            def call(q: int, rows: Span = (first, last), ranges: list[Span] = ranges, parts: Array = parts) -> None:
-                kernels.values(work, self._terms, *rows, *ranges[q], parts[q])
+            def call(q: int, groups: Span = (first, last), ranges: list[Span] = ranges, parts: Array = parts) -> None:
+                terms.values(work[0], *groups, *ranges[q], parts[q])
 
             self._each(len(ranges), call, threads)
             for part in parts:
-                out[:, first:last] += part
+                out[:, rows] += part
+        out[:, terms.order] = out.copy()
         return out
 
     def _sweep(
@@ -186,16 +184,20 @@ class NumbaPlan(Plan):
         work[1:] are left at the start of the program when `to_start`.
         """
         sets, samples = cotangents.shape[:2]
-        spans = _spans(self._size, self._seed_size)
+        terms = self._terms
+        weights = np.ascontiguousarray(cotangents[:, :, terms.order])
+        steps = list(terms.steps(self._budget, 1))
 
         def plant(q: int) -> None:
-            state, span = divmod(q, len(spans))
+            state, block = divmod(q, terms.blocks)
             g, b = divmod(state, samples)
-            kernels.seed(work[0, b], work[1 + g, b], self._terms, cotangents[g, b], *spans[span])
+            here = slice(block * terms.size, (block + 1) * terms.size)
+            work[1 + g, b, here] = 0 if bras is None else bras[g, b, here]
+            for first, last, _ in steps:
+                check()
+                terms.plant(work[0, b], work[1 + g, b], weights[g, b], first, last, block)
 
-        self._each(sets * samples * len(spans), plant, threads)
-        if bras is not None:
-            work[1:] += bras
+        self._each(sets * samples * terms.blocks, plant, threads)
         n_shared = self.program.n_shared
         out = np.zeros((samples, sets, slots.shape[1]))
         for step in self._reverse + (self._reverse_rest if to_start else []):

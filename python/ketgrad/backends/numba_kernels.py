@@ -1,12 +1,12 @@
 """The Numba kernels: loops over amplitudes of rows of a decoded instruction table.
 
-Owns: what an instruction and a term do to amplitudes. May not know: threads, blocks, plans. Every kernel works on the
+Owns: what an instruction does to amplitudes. May not know: threads, blocks, plans. Every kernel works on the
 range [lo, hi) of "free" indices: those of the bits that an instruction does not fix, so that controls cost nothing.
 
 A table row is (op, x, z, fixed, value, count, slot, payload, k, turns), int64; free index f stands for amplitude
-i = value | (the bits of f spread over the bits outside `fixed`), and `turns` is |x & z| mod 4. A term is a row whose
-payload is its ctrl_mask. Nearly all opcodes come down to two loops: `_signs` (a diagonal with two values) and `_pairs`
-(2x2 blocks on i and i ^ x). States are work (g, s, N): g = 0 the kets of s samples, g > 0 bras.
+i = value | (the bits of f spread over the bits outside `fixed`), and `turns` is |x & z| mod 4. Nearly all opcodes come
+down to two loops: `_signs` (a diagonal with two values) and `_pairs` (2x2 blocks on i and i ^ x). States are
+work (g, s, N): g = 0 the kets of s samples, g > 0 bras.
 """
 
 from __future__ import annotations
@@ -360,33 +360,3 @@ def backward(work, table, reals, pool, slots, n_shared, first, last, lo, hi, out
                     slope = _slope(work[g, b], work[0, b], row, pool, lo, end)
                     out[b, g - 1, row[SLOT] - base] += reals[p, 0] * slope
             _apply(work, b, row, angle, pool, m, -1.0, lo, end)
-
-
-@_jit_kernel
-def values(work, terms, first, last, lo, hi, out):
-    """out (s, last - first): expectation values of rows first..last-1 of `terms` in work (1, s, N)."""
-    for r in range(first, last):
-        end = hi if hi else terms[r, COUNT]
-        for b in range(work.shape[1]):
-            out[b, r - first] = _inner_word(work[0, b], work[0, b], terms[r], lo, end).real
-
-
-@_jit_kernel
-def seed(ket, bra, terms, weights, lo, hi):
-    """bra[i] = sum_r weights[r] (term_r ket)[i] for i in [lo, hi)."""
-    m = np.zeros(1, bra.dtype)
-    for i in range(lo, hi):
-        bra[i] = 0
-    for r in range(terms.shape[0]):
-        if weights[r] == 0.0:
-            continue
-        x, z, mask, value = terms[r, X], terms[r, Z], terms[r, PAYLOAD], terms[r, VALUE]
-        m[0] = weights[r] * _TURNS[terms[r, TURNS]]
-        factor = m[0]
-        for i in range(lo, hi):
-            if i & mask == value:
-                source = i ^ x
-                if _popcount(source & z) & 1:
-                    bra[i] -= factor * ket[source]
-                else:
-                    bra[i] += factor * ket[source]

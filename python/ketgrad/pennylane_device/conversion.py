@@ -21,8 +21,8 @@ from pennylane.exceptions import DeviceError, WireError
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.ops.op_math import Adjoint, Controlled, Pow
 
-from ..circuit import MAX_UNITARY_WIRES, Circuit
-from ..gate_spec import GateSpec
+from ..circuit import Circuit
+from ..gate_spec import MAX_UNITARY_WIRES, GateSpec
 from ..gates import BY_NAME, GATES
 
 Index = dict[Hashable, int]  # PennyLane's wire label -> ketgrad's wire
