@@ -264,7 +264,7 @@ void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse, d
               apply(pass, numbers, s, at[0], base, false, worker, {chunk, chunks});
         });
   };
-  over_tiles(pass, {psi}, work, sparse);
+  over_tiles(pass, {psi}, work, sparse && !pass.begins_whole);
 }
 
 template <typename Real>

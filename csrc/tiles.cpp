@@ -363,6 +363,7 @@ TilePlan<Real>::TilePlan(const Source& source)
   for (const Pass& pass : plan_passes(words.ops, lane_bits, group_bits, sizes)) {
     passes.emplace_back(compiled, words.ops, trained, pass, row_bits, sizes.chunk_bits);
     passes.back().before = support;
+    passes.back().begins_whole = everywhere();
     complete = complete && (!pass.whole || everywhere());
     for (const u64 direction : pass.span.directions) support.extend(direction);
     if (pass.whole)

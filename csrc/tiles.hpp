@@ -114,6 +114,7 @@ struct TilePass {
   int chunk_bits;
   std::size_t span_size = 0;  // directions of the pass
   Span before, support;       // with the rows, where amplitudes can be other than 0 before and after it, from |0..0> on
+  bool begins_whole = false;  // before it that is everywhere
   int whole = -1;             // or the step that runs on the whole state
   std::vector<Stage> stages;
   std::vector<TileLayer> layers;
