@@ -15,11 +15,17 @@ namespace {
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kKeepEach = std::size_t{64} << 20;  // larger ones go back to the system
 constexpr std::size_t kKeepAll = std::size_t{192} << 20;
+constexpr std::size_t kKeepMost = 64;
 
 struct Kept {
   std::mutex mutex;
   std::vector<std::pair<void*, std::size_t>> free;
   std::size_t bytes = 0;
+
+  void drop(std::size_t k) {
+    bytes -= free[k].second;
+    free.erase(free.begin() + static_cast<std::ptrdiff_t>(k));
+  }
 };
 
 Kept* kept = new Kept;  // leaked: buffers may outlive static destruction
@@ -33,13 +39,11 @@ Buffer::Buffer(std::size_t bytes) {
   if (bytes == 0) bytes = 64;
   if (bytes <= kKeepEach) {
     const std::lock_guard lock(kept->mutex);
-    for (auto& entry : kept->free)
-      if (entry.second == bytes) {
-        data_ = entry.first;
+    for (std::size_t k = kept->free.size(); k-- > 0;)
+      if (kept->free[k].second == bytes) {
+        data_ = kept->free[k].first;
         bytes_ = bytes;
-        kept->bytes -= bytes;
-        entry = kept->free.back();
-        kept->free.pop_back();
+        kept->drop(k);
         return;
       }
   }
@@ -58,11 +62,14 @@ Buffer::~Buffer() {
   if (!data_) return;
   if (bytes_ <= kKeepEach) {
     const std::lock_guard lock(kept->mutex);
-    if (kept->bytes + bytes_ <= kKeepAll && kept->free.size() < 64) {
-      kept->free.emplace_back(data_, bytes_);
-      kept->bytes += bytes_;
-      return;
+    // the oldest go first: sizes that nobody asks for any more must not crowd out those that come back
+    while (kept->bytes + bytes_ > kKeepAll || kept->free.size() >= kKeepMost) {
+      std::free(kept->free.front().first);
+      kept->drop(0);
     }
+    kept->free.emplace_back(data_, bytes_);
+    kept->bytes += bytes_;
+    return;
   }
   std::free(data_);
 }

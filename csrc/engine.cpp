@@ -26,14 +26,14 @@ class TapeOf final : public Tape {
   bool consumable = false;  // too large to copy: the first pullback works in it
 
   // A unit's final state: copied into `into`, or moved out and left empty. False when it is gone.
-  bool take(u64 unit, Buffer& into) {
+  bool take(u64 index, const Unit<Real>& unit, Buffer& into) {
     if (consumable) {
       const std::lock_guard lock(mutex);
-      if (!kets[unit]) return false;
-      into = std::move(kets[unit]);
+      if (!kets[index]) return false;
+      into = std::move(kets[index]);
       return true;
     }
-    std::memcpy(into.as<void>(), kets[unit].template as<void>(), kets[unit].bytes());
+    unit.copy(kets[index].template as<Real>(), into.as<Real>());
     return true;
   }
 };
@@ -87,13 +87,13 @@ class EngineOf final : public Engine {
     run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64 task, Buffer&) {
       const u64 first = job.first(index), count = job.count(index, batch.size), width = static_cast<u64>(unit.width());
       Buffer ket(unit.state_bytes()), lambda(unit.state_bytes()), copy;
-      if (!tape || !tape->take(index, ket)) unit.forward(ket.as<Real>());
+      if (!tape || !tape->take(index, unit, ket)) unit.forward(ket.as<Real>());
       std::vector<double> gradients(n_slots * width);
       for (u64 k = 0; k < sets; ++k) {
         Buffer* psi = &ket;
         if (k + 1 < sets) {  // the sweep consumes its ket
           if (!copy) copy = Buffer(unit.state_bytes());
-          std::memcpy(copy.as<void>(), ket.as<void>(), unit.state_bytes());
+          unit.copy(ket.as<Real>(), copy.as<Real>());
           psi = &copy;
         }
         std::fill(gradients.begin(), gradients.end(), 0.0);

@@ -189,6 +189,13 @@ void Unit<Real>::along_rows(Row row, F f) {
 }
 
 template <typename Real>
+void Unit<Real>::copy(const Real* from, Real* to) const {
+  executor_.over(compiled_.layout.groups, [&](u64 begin, u64 end, u64) {
+    std::memcpy(to + begin * group, from + begin * group, (end - begin) * group * sizeof(Real));
+  });
+}
+
+template <typename Real>
 void Unit<Real>::load_initial(Real* psi) {
   const Real* rows = static_cast<const Real*>(batch_->initial);
   const u64 reals = u64{2} << source_.n_bits;

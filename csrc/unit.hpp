@@ -38,6 +38,7 @@ class Unit {
         trig_(trig),
         executor_(executor) {}
 
+  void copy(const Real* from, Real* to) const;
   std::size_t state_bytes() const { return compiled_.layout.groups * group * sizeof(Real); }
 
   // Samples first .. first + count - 1 (one in single mode); lanes beyond repeat the last one.
