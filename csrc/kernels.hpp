@@ -134,6 +134,7 @@ struct TurnBlock {
 template <typename Real>
 struct alignas(64) BlockAngles {
   Real c[kBlockTurns][kLanes<Real>], s[kBlockTurns][kLanes<Real>];
+  double lost[kBlockTurns];  // by what turn r makes the square of the factor smaller that the state in memory lacks
   bool scaled;
 };
 
@@ -185,8 +186,8 @@ struct KernelTable {
   // `negate` has bit r where turn r goes the other way.
   void (*turns)(Real* psi, const TurnBlock&, const BlockAngles<Real>&, unsigned negate, std::uint64_t begin,
                 std::uint64_t end);
-  // Adds Re<lambda| -i W |psi> per lane (without the signs of lanes) to sums[r * lanes], then undoes the turns. Of a
-  // scaled block the sums are those of states that have the factors.
+  // Adds Re<lambda| -i W |psi> per lane (without the signs of lanes) to sums[r * lanes], then undoes the turns. The
+  // sums are for the factor that both states lack before the block.
   void (*turns_reverse)(Real* psi, Real* lambda, const TurnBlock&, const BlockAngles<Real>&, unsigned negate,
                         std::uint64_t begin, std::uint64_t end, double* sums);
   void (*move)(Real* psi, const MoveOp<Real>&, std::uint64_t begin, std::uint64_t end);

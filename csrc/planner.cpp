@@ -19,6 +19,30 @@ struct Choice {
   std::vector<int> ops;
 };
 
+// Ops that stay behind, and whether a later one can overtake them all.
+class Waiting {
+ public:
+  void add(const Op& op) {
+    flips_ |= moved(op);
+    signs_ |= seen(op);
+    ops_.push_back(&op);
+  }
+
+  bool blocks(const Op& op) const {
+    if (!(moved(op) & signs_) && !(seen(op) & flips_)) return false;  // most ops: nothing in common
+    return std::any_of(ops_.begin(), ops_.end(), [&](const Op* other) { return !commute(*other, op); });
+  }
+
+  std::size_t size() const { return ops_.size(); }
+
+ private:
+  static u64 moved(const Op& op) { return op.kind == OpKind::Gate ? op.footprint.moved() : op.flips; }
+  static u64 seen(const Op& op) { return op.kind == OpKind::Gate ? op.footprint.looks | op.footprint.mixes : op.signs; }
+
+  u64 flips_ = 0, signs_ = 0;
+  std::vector<const Op*> ops_;
+};
+
 class Planner {
  public:
   Planner(const std::vector<Op>& ops, int lane_bits, int group_bits, const Tiling& tiling)
@@ -68,17 +92,19 @@ class Planner {
   // Whether the directions can grow to span what an op moves. A gate wants bits themselves as directions, and every bit
   // it looks at to be one coordinate or none.
   bool fit(const Op& op, std::size_t width, Span& span, u64& plain) const {
-    const std::size_t before = span.directions.size();
-    Span grown = span;
-    if (op.kind != OpKind::Gate) {
-      grown.extend(high(op.flips));
-      if (grown.directions.size() > width) return false;
-    } else {
-      for (u64 bits = high(op.footprint.moved()); bits; bits &= bits - 1) grown.extend(bits & -bits);
-      if (grown.directions.size() > width) return false;
+    if (op.kind != OpKind::Gate) {  // most ops, without a copy
+      if (!span.reduce(high(op.flips))) return true;
+      if (span.directions.size() == width) return false;
     }
-    const u64 own = op.kind == OpKind::Gate ? high(op.footprint.bits()) : 0;
-    if (own || (plain && grown.directions.size() != before))
+    const bool gate = op.kind == OpKind::Gate;
+    Span grown = span;
+    if (gate)
+      for (u64 bits = high(op.footprint.moved()); bits; bits &= bits - 1) grown.extend(bits & -bits);
+    else
+      grown.extend(high(op.flips));
+    if (grown.directions.size() > width) return false;
+    const u64 own = gate ? high(op.footprint.bits()) : 0;
+    if (own || plain)
       for (const u64 d : grown.directions)
         if (d & (plain | own) && std::popcount(d) > 1) return false;
     plain |= own;
@@ -89,16 +115,15 @@ class Planner {
   // Ops in order, as far as the directions reach, which may grow from `start` to `width` of them.
   Choice take(Span start, std::size_t width) const {
     Choice out{std::move(start), {}};
-    std::vector<const Op*> left;
+    Waiting left;
     u64 plain = 0;
     for (const int op : pending_) {
       const Op& o = at(op);
-      const bool blocked = std::any_of(left.begin(), left.end(), [&](const Op* l) { return !commute(*l, o); });
-      if (!blocked && fit(o, width, out.span, plain)) {
+      if (!left.blocks(o) && fit(o, width, out.span, plain)) {
         out.ops.push_back(op);
         continue;
       }
-      left.push_back(&o);
+      left.add(o);
       if (left.size() == kMaxLeft) break;
     }
     return out;
@@ -156,11 +181,11 @@ class Planner {
   // Takes the ops of a kind that no other is in the way of.
   std::vector<int> free(std::vector<int>& ops, OpKind kind) const {
     std::vector<int> rest, out;
+    Waiting before;
     for (const int op : ops) {
-      const Op& o = at(op);
-      const bool ready =
-          o.kind == kind && std::all_of(rest.begin(), rest.end(), [&](int r) { return commute(at(r), o); });
+      const bool ready = at(op).kind == kind && !before.blocks(at(op));
       (ready ? out : rest).push_back(op);
+      if (!ready) before.add(at(op));
     }
     ops = std::move(rest);
     return out;

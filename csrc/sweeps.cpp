@@ -49,7 +49,7 @@ struct Sweeps<Real>::Numbers {
           t[r] = of(pass.blocks[at].ops[r]);
           product *= std::abs(t[r].c);
         }
-        const bool scaled = factor && product * left >= kLeastFactor && !(settle && k + 1 == last);
+        const bool scaled = factor && product * std::abs(left) >= kLeastFactor && !(settle && k + 1 == last);
         fill(blocks[at], pass.blocks[at], t, scaled, scaled ? 1.0 : std::exchange(left, 1.0));
         if (!scaled) continue;
         for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r) left *= t[r].c;
@@ -66,6 +66,7 @@ struct Sweeps<Real>::Numbers {
     out.scaled = scaled;
     for (std::size_t r = 0; r < block.ops.size(); ++r, factor = 1) {
       const double s = scaled ? t[r].s / t[r].c : t[r].s * factor;
+      out.lost[r] = scaled ? t[r].c * t[r].c : 1 / (factor * factor);
       for (int l = 0; l < kLanes<Real>; ++l) {
         out.c[r][l] = static_cast<Real>(t[r].c * factor);
         out.s[r][l] = static_cast<Real>(s * lane_sign(l, block.lanes[r]));

@@ -11,7 +11,10 @@ namespace {
 // Of a state that has fewer than 2^3 large ones, so that threads have something to share.
 constexpr int kSmallTileBits = 9;
 
-constexpr int kSpreadBits = 2;  // rows of 1 KiB, so 4 of them
+// States of 32 MiB and more come from afar: rows of twice the length come faster, unless they take more passes.
+constexpr int kLongRowsFrom = 18;
+
+constexpr int kSetBits = 5;  // of a group index, where groups are 128 bytes: 4 KiB
 
 TileLayer make_layer(const std::vector<int>& members, const std::vector<Op>& ops, const std::vector<bool>& trained,
                      const Geometry& g, int lane_bits) {
@@ -219,7 +222,7 @@ Geometry::Geometry(const Span& span, int rows, int group_bits, int chunk_bits, b
   for (std::size_t k = 0; k < span.directions.size(); ++k) by_pivot.emplace_back(span.pivots[k], span.directions[k]);
   std::sort(by_pivot.begin(), by_pivot.end());
   outside = low_ones(group_bits);
-  const int low = std::min(chunk_bits - rows, kSpreadBits);
+  const int low = std::min(chunk_bits, kSetBits) - rows;
   spread = spread && low > 0 && rows + static_cast<int>(by_pivot.size()) > chunk_bits;
   for (const auto& [pivot, direction] : by_pivot) {
     if (!spread && directions.empty() && direction == u64{1} << row_bits) {
@@ -355,12 +358,22 @@ TilePlan<Real>::TilePlan(const Source& source)
       compiled(with_terms(source, words), std::countr_zero(static_cast<unsigned>(kLanes<Real>))) {
   Tiling sizes = tiling();
   const int lane_bits = compiled.layout.lane_bits, group_bits = std::countr_zero(compiled.layout.groups);
-  row_bits = std::min(sizes.row_bits, group_bits);
   sizes.tile_bits = std::min(sizes.tile_bits, std::max(kSmallTileBits, group_bits - 3));
   Span support;
   auto everywhere = [&] { return row_bits + static_cast<int>(support.directions.size()) == group_bits; };
   complete = true;
-  for (const Pass& pass : plan_passes(words.ops, lane_bits, group_bits, sizes)) {
+  std::vector<Pass> planned = plan_passes(words.ops, lane_bits, group_bits, sizes);
+  if (group_bits >= kLongRowsFrom) {
+    Tiling longer = sizes;
+    ++longer.row_bits;
+    std::vector<Pass> other = plan_passes(words.ops, lane_bits, group_bits, longer);
+    if (other.size() <= planned.size()) {
+      planned = std::move(other);
+      sizes = longer;
+    }
+  }
+  row_bits = std::min(sizes.row_bits, group_bits);
+  for (const Pass& pass : planned) {
     passes.emplace_back(compiled, words.ops, trained, pass, row_bits, sizes.chunk_bits);
     passes.back().before = support;
     passes.back().begins_whole = everywhere();

@@ -17,7 +17,7 @@ namespace ketgrad {
 //
 // Groups that differ in a high coordinate only would lie a multiple of 4 KiB apart, all in one set of the first-level
 // cache, which holds fewer lines than a block of turns needs. In a `spread` tile a direction beyond a chunk therefore
-// takes one of the lowest two along: the coset is the same, and its groups lie in four sets.
+// takes one of those below 4 KiB along: the coset is the same, and its groups lie in several sets.
 struct Geometry {
   int row_bits = 0;                       // of contiguous rows; if not spread, directions that continue a row join it
   std::vector<std::uint64_t> directions;  // beyond the rows, ascending pivots

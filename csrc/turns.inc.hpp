@@ -191,13 +191,13 @@ void turns_reverse_loop(Real* psi, Real* lambda, const TurnBlock& op, const Bloc
                                                                lambda + at + part * kLanes<Real>, block.place, op, q,
                                                                block.whole, total);
       });
-      double missing = 1;  // what the two states lack when turn r is measured
+      double lost = 1;
       for (int first = 0; first < kAll; first += kTurnsBack)
         for (int r = (first + kTurnsBack < kAll ? first + kTurnsBack : kAll) - 1; r >= first; --r) {
           for (int w = 0; w < Lanes<Real>::width; ++w)
-            sums[r * kLanes<Real> + at + w] += missing * static_cast<double>(total[r][w]);
+            sums[r * kLanes<Real> + at + w] += lost * static_cast<double>(total[r][w]);
           total[r] = Reg<Real>{};
-          if constexpr (kScaled) missing *= static_cast<double>(angles.c[r][0]) * static_cast<double>(angles.c[r][0]);
+          lost *= angles.lost[r];
         }
     }
   }

@@ -164,6 +164,20 @@ def test_a_wide_gate_runs_on_the_whole_state():
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("count", range(4, 13))
+def test_gradients_of_blocks_of_turns(count, dtype):
+    rng = np.random.default_rng(count)
+    circuit = kg.Circuit(12)
+    for q, angle in enumerate(circuit.weights(count)):
+        circuit.ry(angle, q)
+    model = kg.compile(circuit, [kg.Z(q) for q in range(count)], dtype=dtype)
+    for _ in range(5):
+        angles = rng.uniform(-7, 7, count)
+        gradient = model.forward(angles)[1](np.ones(count)).weights
+        np.testing.assert_allclose(gradient, -np.sin(angles), rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 def test_the_number_of_threads_changes_no_bit(dtype):
     model = kg.compile(layered(18, 2), [kg.Z(0), kg.X(17) @ kg.Y(3)], dtype=dtype, backend="native")
     w = np.random.default_rng(0).normal(size=108)
