@@ -7,6 +7,7 @@ circuits are drawn (ci, the default, always draws the same ones).
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if "numba" in BACKENDS and not hasattr(session.config, "workerinput") and not session.config.option.collectonly:
         import ketgrad as kg
 
-        for dtype in ("complex128", "complex64"):
-            circuit = kg.Circuit(2)
+        for dtype, n in itertools.product(("complex128", "complex64"), (2, 10)):  # without tiles, and with
+            circuit = kg.Circuit(n)
             w, x = circuit.weights(1), circuit.inputs(1)
             circuit.rx(w[0], 0).p(x[0], 1).cx(0, 1).h(0).single_excitation(w[0], 0, 1).swap(0, 1)
             model = kg.compile(circuit, [kg.Z(0), kg.X(1)], dtype=dtype, backend="numba")

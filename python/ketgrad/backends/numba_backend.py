@@ -1,11 +1,12 @@
-"""`NumbaBackend`: plans, blocks and threads around the kernels of numba_kernels.py.
+"""`NumbaBackend`: plans, blocks of samples and threads around the Numba kernels.
 
-Owns: how a program becomes a table and a list of steps of at most some milliseconds each, and which of them run side
-by side. May not know: circuits, gates, what an opcode does to amplitudes.
+Owns: which steps a program takes, each of at most some milliseconds, and which of them run side by side. May not know:
+circuits, gates, what an opcode does to amplitudes.
 
-Small states: a task is a block of samples, run through the whole program. Large ones: one sample at a time, and the
-tasks are ranges of one instruction. Blocks and ranges depend on the program alone and partial sums add in their
-order, so results have the same bits for any number of threads.
+Small states: a task is a block of samples, run through the whole program. From TILED_BITS on a block is one sample, and
+its steps are passes over tiles. Of a large state, or of one sample alone, tasks are tiles, or ranges of an instruction.
+What a task is depends on the program and the batch alone and partial sums add in their order, so results have the same
+bits for any number of threads.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from ..memory import available_bytes
-from ..program import Opcode, Program
+from ..program import Program
 from . import numba_kernels as kernels
 from . import numba_measure as measure
 from .contract import Array, Backend, Outcomes, Plan, States, Tallies
+from .numba_large import TilePass, plan
+from .numba_table import Span, Step, decode, ranges, spans, steps
 from .numba_terms import TermTable
-from .numba_threads import check, run
+from .numba_threads import check, run, share
 
+TILED_BITS = 10  # from here on a state goes through tiles, by itself
 LARGE_BITS = 18  # from here on the threads share one state
 STEP = 1 << 20  # amplitude visits of one native call, some ms; a sweep of several bras makes ten times as many
 CHUNK = 1 << 17  # amplitude visits of one range of a large state
@@ -32,67 +35,6 @@ BLOCK_AMPLITUDES = 1 << 14  # a block of samples stays in the cache
 BLOCK_SAMPLES = 32
 MAX_BRAS = 4  # cotangent sets swept together
 SPARE_BYTES = 256 << 20  # what a call may keep or use beyond the states it cannot do without
-
-Table = npt.NDArray[np.int64]
-Span = tuple[int, int]
-Step = tuple[int, int, int]  # rows first..last-1; a single row of more than the budget in ranges of `size`, else 0
-
-
-def _column(table: npt.NDArray[np.void], name: str) -> npt.NDArray[np.int64]:
-    return table[name].astype(np.int64)
-
-
-def _rows(n_bits: int, **columns: Any) -> Table:
-    """The table of numba_kernels; columns not given are 0, and the count follows from `fixed`."""
-    names = ("op", "x", "z", "fixed", "value", "count", "slot", "payload", "k", "turns")
-    columns["count"] = np.int64(1) << (n_bits - np.bitwise_count(columns["fixed"]).astype(np.int64))
-    columns["turns"] = np.bitwise_count(columns["x"] & columns["z"]) % 4
-    table = np.zeros((len(columns["x"]), len(names)), dtype=np.int64)
-    for name, values in columns.items():
-        table[:, names.index(name)] = values
-    return table
-
-
-def _decode(program: Program) -> Table:
-    rows = program.instructions
-    op, x, z = (_column(rows, name) for name in ("opcode", "x_mask", "z_mask"))
-    fixed, value = _column(rows, "ctrl_mask"), _column(rows, "ctrl_value")
-    swaps, first = op == Opcode.SWAP, np.int64(1) << _column(rows, "t0")
-    x = np.where(swaps, first | np.int64(1) << _column(rows, "t1"), x)
-    value = np.where(swaps, value | first, value)  # the pair 01, 10
-    fixed = np.where(swaps | (op == Opcode.DENSE), fixed | x, fixed)
-    fixed = np.where((op == Opcode.PAULI) | (op == Opcode.PAULI_ROT), fixed | (x & -x), fixed)
-    slot, payload, k = (_column(rows, name) for name in ("slot", "payload", "k"))
-    return _rows(program.n_bits, op=op, x=x, z=z, fixed=fixed, value=value, slot=slot, payload=payload, k=k)
-
-
-def _steps(table: Table, budget: int) -> list[Step]:
-    """Consecutive rows of at most `budget` amplitude visits together; ranges where one row has more."""
-    op, x, k = table[:, kernels.OP], table[:, kernels.X], table[:, kernels.K]
-    each = np.where(x != 0, 2, 1)  # visits of one free index, roughly
-    each = np.where((op == Opcode.DIAG) | (op == Opcode.EXP_DIAG), 8, each)
-    each = np.where((op == Opcode.DENSE) & (k > 1), np.int64(1) << 2 * k, each)
-    sizes = np.maximum(1, budget // each)
-    steps: list[Step] = []
-    first = spent = 0
-    for p, (cost, size, count) in enumerate(
-        zip(each.tolist(), sizes.tolist(), table[:, kernels.COUNT].tolist(), strict=True)
-    ):
-        if spent + cost * count > budget and p > first:
-            steps.append((first, p, 0))
-            first, spent = p, 0
-        if size < count:
-            steps.append((p, p + 1, size))
-            first = p + 1
-        else:
-            spent += cost * count
-    if first < len(table):
-        steps.append((first, len(table), 0))
-    return steps
-
-
-def _spans(count: int, size: int) -> list[Span]:
-    return [(lo, min(count, lo + size)) for lo in range(0, count, size)]
 
 
 def _part(initial: States | None, lo: int, hi: int) -> States | None:
@@ -106,113 +48,126 @@ class NumbaPlan(Plan):
     def __init__(self, program: Program, dtype: np.dtype[Any], backend: NumbaBackend) -> None:
         super().__init__(program, dtype)
         self._backend = backend
-        self._table = _decode(program)
+        self._table = decode(program)
         self._reals = np.stack([program.instructions["scale"], program.instructions["offset"]], axis=1).astype(float)
-        self._terms = TermTable(program)
         self._pool = program.pool.copy()  # writable: one compiled signature
         self._size = 1 << program.n_bits
-        self._large = program.n_bits >= LARGE_BITS
-        self._block = 1 if self._large else max(1, min(BLOCK_SAMPLES, BLOCK_AMPLITUDES >> program.n_bits))
+        self._large, self._tiled = program.n_bits >= LARGE_BITS, program.n_bits >= TILED_BITS
+        self._block = 1 if self._tiled else max(1, min(BLOCK_SAMPLES, BLOCK_AMPLITUDES >> program.n_bits))
         budget = CHUNK if self._large else STEP // self._block
-        self._steps = _steps(self._table, budget)
-        self._budget = budget
-        where = program.parametrised  # what comes before the first of these needs no way back
-        self._first = int(where[0]) if len(where) else len(self._table)
-        self._reverse = [
-            (first + self._first, last + self._first, size)
-            for first, last, size in reversed(_steps(self._table[self._first :], budget))
-        ]
-        self._reverse_rest = _steps(self._table[: self._first], budget)[::-1]
-
-    # one block of samples; `threads` share the ranges of a large state
-
-    def _each(self, count: int, call: Callable[[int], None], threads: int) -> None:
-        if threads > 1 and count > 1:
-            run(call, count, threads)
+        self._steps: list[Step | TilePass] = []
+        if self._tiled:
+            for part in plan(self._table, self._reals, self._pool, program.n_bits, dtype):
+                if isinstance(part, TilePass):
+                    self._steps.append(part)
+                else:
+                    self._steps += steps(self._table[part : part + 1], budget, part)
         else:
-            for index in range(count):
-                check()
-                call(index)
+            first = int(program.parametrised[0]) if len(program.parametrised) else 0
+            self._steps += steps(self._table[:first], budget) + steps(self._table[first:], budget, first)
+        # what comes before the first angle of a slot needs no way back
+        self._first = next((k for k, step in enumerate(self._steps) if self._has_slot(step)), len(self._steps))
+        self._terms, self._budget = TermTable(program), budget
 
-    def _ranges(self, table: Table, step: Step) -> list[Span]:
-        first, _, size = step
-        return _spans(int(table[first, kernels.COUNT]), size) if size else [(0, 0)]
+    def _has_slot(self, step: Step | TilePass) -> bool:
+        if isinstance(step, TilePass):
+            return step.measured
+        return bool((self._table[step[0] : step[1], kernels.SLOT] >= 0).any())
+
+    # one block of samples; `threads` share the ranges or tiles of a large state
 
     def _prepare_states(self, work: States, slots: Array, initial: States | None, threads: int) -> None:
         """work (1, s, N) becomes the final states; initial is (s, N), (1, N) or None."""
-        fill = _spans(self._size, STEP // 4)
+        fill = spans(self._size, STEP // 4)
 
         def start(q: int) -> None:
             here = slice(*fill[q])
             work[0, :, here] = 0 if initial is None else initial[:, here]
 
-        self._each(len(fill), start, threads)
+        share(start, len(fill), threads)
         if initial is None:
             work[0, :, 0] = 1
         n_shared = self.program.n_shared
         for step in self._steps:
-            ranges = self._ranges(self._table, step)
+            if isinstance(step, TilePass):
+                step.forward(work[:, 0], slots[0], initial is None, threads)
+                continue
+            pieces = ranges(self._table, step)
 
-            def call(q: int, step: Step = step, ranges: list[Span] = ranges) -> None:
-                kernels.forward(work, self._table, self._reals, self._pool, slots, n_shared, *step[:2], *ranges[q])
+            def call(q: int, step: Step = step, pieces: list[Span] = pieces) -> None:
+                kernels.forward(work, self._table, self._reals, self._pool, slots, n_shared, *step[:2], *pieces[q])
 
-            self._each(len(ranges), call, threads)
+            share(call, len(pieces), threads)
 
     def _values(self, work: States, threads: int) -> Array:
         """(s, R) from final states (1, s, N)."""
         terms = self._terms
         out = np.zeros((work.shape[1], len(terms)))
         for first, last, size in terms.steps(self._budget, terms.blocks):
-            ranges = _spans(terms.blocks, size)
+            pieces = spans(terms.blocks, size)
             rows = slice(terms.starts[first], terms.starts[last])
-            parts = np.zeros((len(ranges), len(out), rows.stop - rows.start))
+            parts = np.zeros((len(pieces), len(out), rows.stop - rows.start))
 
-            def call(q: int, groups: Span = (first, last), ranges: list[Span] = ranges, parts: Array = parts) -> None:
-                terms.values(work[0], *groups, *ranges[q], parts[q])
+            def call(q: int, groups: Span = (first, last), pieces: list[Span] = pieces, parts: Array = parts) -> None:
+                terms.values(work[0], *groups, *pieces[q], parts[q])
 
-            self._each(len(ranges), call, threads)
+            share(call, len(pieces), threads)
             for part in parts:
                 out[:, rows] += part
         out[:, terms.order] = out.copy()
         return out
 
-    def _sweep(
-        self, work: States, slots: Array, cotangents: Array, bras: States | None, to_start: bool, threads: int
-    ) -> Array:
-        """(s, G, S + F) gradients; work[0] holds final states and is lost, cotangents are (G, s, R), bras (G, s, N).
-
-        work[1:] are left at the start of the program when `to_start`.
-        """
-        sets, samples = cotangents.shape[:2]
-        terms = self._terms
+    def _plant(self, work: States, cotangents: Array, bras: States | None, threads: int) -> None:
+        """work[1:] = bras and the cotangents' sums of terms of work[0]."""
+        terms, samples = self._terms, work.shape[1]
         weights = np.ascontiguousarray(cotangents[:, :, terms.order])
-        steps = list(terms.steps(self._budget, 1))
+        groups = list(terms.steps(self._budget, 1))
 
         def plant(q: int) -> None:
             state, block = divmod(q, terms.blocks)
             g, b = divmod(state, samples)
             here = slice(block * terms.size, (block + 1) * terms.size)
             work[1 + g, b, here] = 0 if bras is None else bras[g, b, here]
-            for first, last, _ in steps:
+            for first, last, _ in groups:
                 check()
                 terms.plant(work[0, b], work[1 + g, b], weights[g, b], first, last, block)
 
-        self._each(sets * samples * terms.blocks, plant, threads)
+        share(plant, len(cotangents) * samples * terms.blocks, threads)
+
+    def _sweep(
+        self,
+        work: States,
+        slots: Array,
+        cotangents: Array,
+        bras: States | None,
+        fresh: bool,
+        to_start: bool,
+        threads: int,
+    ) -> Array:
+        """(s, G, S + F) gradients; work[0] holds final states and is lost, cotangents are (G, s, R), bras (G, s, N).
+
+        work[1:] are left at the start of the program when `to_start`; fresh: the kets began as |0...0>.
+        """
+        sets, samples = cotangents.shape[:2]
+        self._plant(work, cotangents, bras, threads)
         n_shared = self.program.n_shared
         out = np.zeros((samples, sets, slots.shape[1]))
-        for step in self._reverse + (self._reverse_rest if to_start else []):
-            ranges = self._ranges(self._table, step)
+        for step in reversed(self._steps if to_start else self._steps[self._first :]):
+            if isinstance(step, TilePass):
+                step.backward(work[:, 0], slots[0], fresh and not to_start, threads, out[0])
+                continue
+            pieces = ranges(self._table, step)
             slot = int(self._table[step[0], kernels.SLOT])
-            base, parts = (max(0, slot), np.zeros((len(ranges), samples, sets, 1))) if step[2] else (0, out[None])
+            base, parts = (max(0, slot), np.zeros((len(pieces), samples, sets, 1))) if step[2] else (0, out[None])
 
             def call(
-                q: int, step: Step = step, ranges: list[Span] = ranges, base: int = base, parts: Array = parts
+                q: int, step: Step = step, pieces: list[Span] = pieces, base: int = base, parts: Array = parts
             ) -> None:
                 kernels.backward(
-                    work, self._table, self._reals, self._pool, slots, n_shared, *step[:2], *ranges[q], parts[q], base
+                    work, self._table, self._reals, self._pool, slots, n_shared, *step[:2], *pieces[q], parts[q], base
                 )
 
-            self._each(len(ranges), call, threads)
+            share(call, len(pieces), threads)
             if step[2] and slot >= 0:
                 for part in parts:
                     out[:, :, slot] += part[:, :, 0]
@@ -221,7 +176,7 @@ class NumbaPlan(Plan):
     # blocks
 
     def _blocks(self, per_sample: Array) -> list[Span]:
-        return _spans(len(per_sample), self._block)
+        return spans(len(per_sample), self._block)
 
     def _slots(self, shared: Array, rows: Array) -> Array:
         """(s, S + F), fresh and C-contiguous: one compiled signature."""
@@ -232,7 +187,7 @@ class NumbaPlan(Plan):
     def _run_blocks(self, blocks: list[Span], task: Callable[[int, int, int], None]) -> None:
         """task(lo, hi, threads) for each block: blocks side by side where states are small, else one by one."""
         threads = self._backend.num_threads()
-        if self._large:
+        if self._large or (self._tiled and len(blocks) == 1):
             for lo, hi in blocks:
                 task(lo, hi, threads)
         else:
@@ -296,7 +251,8 @@ class NumbaPlan(Plan):
                     work[0] = tape[lo:hi]
                 some = cotangents[first:last, lo:hi].copy()
                 ends = None if bras is None else bras[first:last, lo:hi]
-                found = self._sweep(work, slots, some, ends, to_initial, threads).swapaxes(0, 1)
+                found = self._sweep(work, slots, some, ends, initial is None, to_initial, threads)
+                found = found.swapaxes(0, 1)
                 if at_start is not None:
                     at_start[first:last, lo:hi] = work[1:]
                 to_samples[first:last, lo:hi] = found[:, :, n_shared:]
@@ -305,14 +261,14 @@ class NumbaPlan(Plan):
                 else:
                     to_shared[first:last, lo // self._block] = found[:, :, :n_shared].sum(axis=1)
 
-        if self._first < len(self._table) or to_initial:
+        if self._first < len(self._steps) or to_initial:
             self._run_blocks(blocks, task)
         return to_shared if each else to_shared.sum(axis=1), to_samples, at_start
 
     def _groups(self, sets: int, samples: int) -> Iterator[tuple[int, int, States]]:
         """Cotangent sets first..last-1 and room (1 + last - first, samples, N) for their sweep."""
         size = MAX_BRAS if not self._large or self._is_spare(MAX_BRAS) else 1
-        for first, last in _spans(sets, size):
+        for first, last in spans(sets, size):
             yield first, last, np.empty((1 + last - first, samples, self._size), self.dtype)
 
 
@@ -341,11 +297,11 @@ class NumbaBackend(Backend):
     def _probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
         where, shift = measure.positions(bits)
         out = np.zeros((len(states), 1 << len(bits)))
-        spans = _spans(states.shape[1], STEP // 8)
-        if out.shape == states.shape:  # no outcome has two amplitudes: spans of one state may run at the same time
-            tasks = [(b, [span]) for b in range(len(states)) for span in spans]
+        pieces = spans(states.shape[1], STEP // 8)
+        if out.shape == states.shape:  # no outcome has two amplitudes: pieces of one state may run at the same time
+            tasks = [(b, [piece]) for b in range(len(states)) for piece in pieces]
         else:
-            tasks = [(b, spans) for b in range(len(states))]
+            tasks = [(b, pieces) for b in range(len(states))]
 
         def task(q: int) -> None:
             b, some = tasks[q]
@@ -365,12 +321,12 @@ class NumbaBackend(Backend):
 
         def task(b: int) -> None:
             sums = np.empty(n_blocks)
-            for lo, hi in _spans(n_blocks, STEP * n_blocks // size):
+            for lo, hi in spans(n_blocks, STEP * n_blocks // size):
                 check()
                 measure.block_sums(states[b], lo, hi, sums)
             ends, guide = np.cumsum(sums), np.empty(buckets + 1, dtype=np.int64)
             measure.fill_guide(ends, guide)
-            for lo, hi in _spans(shots, 1 << 14):
+            for lo, hi in spans(shots, 1 << 14):
                 check()
                 measure.sample(states[b], ends, guide, uniforms[b], where, shift, lo, hi, out[b])
 

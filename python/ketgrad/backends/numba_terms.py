@@ -17,8 +17,10 @@ import numpy.typing as npt
 
 from ..program import Program
 from .numba_kernels import _jit, _jit_kernel, _sign
+from .numba_lanes import BYTES, load, store
 
 X, Z, MASK, VALUE, ODD, NEGATIVE = range(6)
+GROUP = BYTES // 8  # float64 that are added at once
 BLOCK = 1 << 12  # amplitudes: products of 64 KiB
 FEW = 12  # terms without a pattern; the transform of a block takes as many additions for each amplitude
 
@@ -71,9 +73,15 @@ def _transform(v: Any) -> None:
     step = 1
     while step < v.shape[0]:
         for start in range(0, v.shape[0], 2 * step):
-            for i in range(start, start + step):
-                a, b = v[i], v[i + step]
-                v[i], v[i + step] = a + b, a - b
+            if step < GROUP:
+                for i in range(start, start + step):
+                    a, b = v[i], v[i + step]
+                    v[i], v[i + step] = a + b, a - b
+            else:
+                for i in range(start, start + step, GROUP):
+                    c, d = load(v, i), load(v, i + step)
+                    store(v, i, c + d)
+                    store(v, i + step, c - d)
         step *= 2
 
 
@@ -128,7 +136,8 @@ def _values(
                     out[b, r - starts[first]] += times * (1.0 - 2.0 * row[NEGATIVE]) * total
                 if direct > begin:
                     _transform(v[0])
-                    _transform(v[1])
+                    if x:  # else there is nothing imaginary
+                        _transform(v[1])
                 for r in range(begin, direct):
                     row = rows[r]
                     sign = _sign(base, row[Z]) * (1.0 - 2.0 * row[NEGATIVE])
@@ -151,7 +160,8 @@ def _plant(
             v[row[ODD], row[Z] & (size - 1)] += _operator_sign(row, base) * weights[r]
         if direct > begin:
             _transform(v[0])
-            _transform(v[1])
+            if x:
+                _transform(v[1])
         for r in range(direct, end):
             row = rows[r]
             for u in range(size):
