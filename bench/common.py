@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
+from clock import timed
 
 import ketgrad as kg
 from ketgrad.compare import environment
@@ -41,17 +39,6 @@ def options(text: str | None, argv: list[str] | None = None) -> argparse.Namespa
     parser = argparse.ArgumentParser(description=text)
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats")
     return parser.parse_args(argv)
-
-
-def timed(call: Callable[[], Any], seconds: float = 0.2, at_least: int = 5, at_most: int = 2000) -> float:
-    """Median time of a call, after one that warms up, over about `seconds` and at least `at_least` calls."""
-    call()
-    times: list[float] = []
-    while len(times) < at_least or (sum(times) < seconds and len(times) < at_most):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
 
 
 def scale_time(n_qubits: int, dtype: str) -> float:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import common
 import numpy as np
-from common import LIGHTNING, TOLERANCE, ratio, scale_time, timed, verdict
+from clock import timed
+from common import LIGHTNING, TOLERANCE, ratio, scale_time, verdict
 
 import ketgrad as kg
 from ketgrad.compare import format_table, format_time

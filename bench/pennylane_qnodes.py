@@ -20,7 +20,8 @@ from typing import Any
 
 import common
 import numpy as np
-from common import ratio, timed
+from clock import timed
+from common import ratio
 
 if not (find_spec("pennylane") and find_spec("torch")):
     print("pennylane_qnodes.py needs pennylane and torch, which are not installed here")

@@ -15,8 +15,8 @@ PARTS = (
     "training_step.py",
     "pennylane_qnodes.py",
     "large.py",
-    "large_gradient.py",
     "backends.py",
+    "memory.py",
 )
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ threads. Lightning runs with one OpenMP thread, which is its best number for one
 from __future__ import annotations
 
 import common
-from common import LIGHTNING, ratio, scale_time, timed
+from clock import timed
+from common import LIGHTNING, ratio, scale_time
 
 import ketgrad as kg
 from ketgrad.compare import check, compare, format_table, format_time, report
