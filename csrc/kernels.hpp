@@ -191,6 +191,9 @@ struct KernelTable {
   void (*turns_reverse)(Real* psi, Real* lambda, const TurnBlock&, const BlockAngles<Real>&, unsigned negate,
                         std::uint64_t begin, std::uint64_t end, double* sums);
   void (*move)(Real* psi, const MoveOp<Real>&, std::uint64_t begin, std::uint64_t end);
+  // Lane l of group t comes from the position groups[t] ^ lanes[l] ^ offset, its imaginary part from kLanes beyond.
+  void (*shuffle)(const Real* from, Real* to, const std::uint32_t* groups, const std::uint32_t* lanes,
+                  std::uint32_t offset, std::uint64_t count);
   // Adds Im<lambda| X^x |psi> of groups per lane to sum; `op` as for pair.
   void (*flip_inner)(const Real* psi, const Real* lambda, const GateOp<Real>& op, std::uint64_t begin,
                      std::uint64_t end, double* sum);

@@ -1,89 +1,11 @@
 #include "sweeps.hpp"
 
-#include <array>
 #include <bit>
-#include <cmath>
 #include <cstring>
-#include <utility>
 
 #include "buffer.hpp"
-#include "layers.hpp"
 
 namespace ketgrad {
-
-// A block of turns needs half the arithmetic without its cosines. A sweep leaves them behind in a factor, which the
-// next op takes up that multiplies anyway: the state is factor * what memory holds.
-template <typename Real>
-struct Sweeps<Real>::Numbers {
-  std::vector<BlockAngles<Real>> blocks;
-  std::vector<std::array<Rotor<Real>, 2>> turns;  // for either sign
-  std::vector<LayerNumbers<Real>> layers;
-  std::vector<double> factors;  // where each stage begins
-
-  // `factor`: null to leave nothing behind. `settle`: with this pass the factor becomes 1.
-  Numbers(const TilePass<Real>& pass, const std::vector<Op>& ops, const std::vector<double>& angles, bool backwards,
-          bool settle, double* factor)
-      : blocks(pass.blocks.size()),
-        turns(pass.turns.size()),
-        factors(pass.stages.size(), 1.0) {
-    auto of = [&](int op) {
-      return HalfAngle(angles[static_cast<std::size_t>(ops[static_cast<std::size_t>(op)].angle)]);
-    };
-    for (const TileLayer& layer : pass.layers) layers.emplace_back(layer, of);
-    const std::size_t n = pass.stages.size();
-    auto stage = [&](std::size_t k) { return backwards ? n - 1 - k : k; };
-    std::size_t last = n;  // that can settle
-    while (last > 0 && !pass.stages[stage(last - 1)].takes_factor()) --last;
-    double left = factor ? *factor : 1.0;
-    for (std::size_t k = 0; k < n; ++k) {
-      const std::size_t s = stage(k), at = static_cast<std::size_t>(pass.stages[s].index);
-      factors[s] = left;
-      if (pass.stages[s].kind == OpKind::Phase) {
-        layers[at].scale(std::exchange(left, 1.0));
-      } else if (pass.stages[s].kind == OpKind::Turn && pass.stages[s].lanes) {
-        turns[at] = rotors(of(pass.turns[at].op), std::exchange(left, 1.0));
-      } else if (pass.stages[s].kind == OpKind::Turn) {
-        std::array<HalfAngle, kBlockTurns> t;
-        double product = 1;
-        for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r) {
-          t[r] = of(pass.blocks[at].ops[r]);
-          product *= std::abs(t[r].c);
-        }
-        const bool scaled = factor && product * std::abs(left) >= kLeastFactor && !(settle && k + 1 == last);
-        fill(blocks[at], pass.blocks[at], t, scaled, scaled ? 1.0 : std::exchange(left, 1.0));
-        if (!scaled) continue;
-        for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r) left *= t[r].c;
-      }
-    }
-    if (factor) *factor = left;
-  }
-
- private:
-  static constexpr double kLeastFactor = 0x1p-32;  // amplitudes in memory, and their products, stay far from overflow
-
-  static void fill(BlockAngles<Real>& out, const TileBlock& block, const std::array<HalfAngle, kBlockTurns>& t,
-                   bool scaled, double factor) {
-    out.scaled = scaled;
-    for (std::size_t r = 0; r < block.ops.size(); ++r, factor = 1) {
-      const double s = scaled ? t[r].s / t[r].c : t[r].s * factor;
-      out.lost[r] = scaled ? t[r].c * t[r].c : 1 / (factor * factor);
-      for (int l = 0; l < kLanes<Real>; ++l) {
-        out.c[r][l] = static_cast<Real>(t[r].c * factor);
-        out.s[r][l] = static_cast<Real>(s * lane_sign(l, block.lanes[r]));
-      }
-    }
-  }
-
-  static std::array<Rotor<Real>, 2> rotors(const HalfAngle& t, double factor) {
-    std::array<Rotor<Real>, 2> out;
-    for (int sign = 0; sign < 2; ++sign)
-      for (int l = 0; l < kLanes<Real>; ++l) {
-        out[static_cast<std::size_t>(sign)].c[l] = static_cast<Real>(t.c * factor);
-        out[static_cast<std::size_t>(sign)].s[l] = static_cast<Real>((sign ? -t.s : t.s) * factor);
-      }
-    return out;
-  }
-};
 
 template <typename Real>
 struct Sweeps<Real>::Worker {
@@ -94,6 +16,7 @@ struct Sweeps<Real>::Worker {
   };
   Buffer scratch;  // of matrices
   Buffer product;  // of the layer whose gradients are under way
+  Buffer shuffled;
   std::vector<LayerTables> tables;
   std::vector<Prepared> prepared;
 
@@ -123,7 +46,7 @@ void Sweeps<Real>::prepare(const TilePass<Real>& pass, const Numbers& numbers, s
         out.negate ^= static_cast<unsigned>(is_odd(base & pass.blocks[at].outside[r])) << r;
       break;
     case OpKind::Move:
-      out.sign = is_odd(base & pass.moves[at].outside);
+      if (!pass.stages[stage].shuffle) out.sign = is_odd(base & pass.moves[at].outside);
       break;
     case OpKind::Gate:
       break;
@@ -195,6 +118,18 @@ void Sweeps<Real>::over_tiles(const TilePass<Real>& pass, std::initializer_list<
   });
 }
 
+template <typename Real>
+void Sweeps<Real>::shuffle(const TilePass<Real>& pass, const Shuffle& shuffle, Real* psi, u64 base, bool inverse,
+                           Worker& worker) const {
+  const u64 groups = pass.geometry.groups();
+  const std::size_t bytes = groups * 2 * kLanes<Real> * sizeof(Real);
+  if (!worker.shuffled) worker.shuffled = Buffer(bytes);
+  const Shuffle::Sources& sources = shuffle.sources(inverse);
+  kernels_.shuffle(psi, worker.shuffled.template as<Real>(), sources.groups.data(), sources.lanes.data(),
+                   shuffle.offset(base, inverse), groups);
+  std::memcpy(psi, worker.shuffled.template as<Real>(), bytes);
+}
+
 // The turns that go the other way in the chunk that begins at this coordinate.
 unsigned beyond(const TileBlock& block, u64 chunk) {
   unsigned out = 0;
@@ -227,6 +162,10 @@ void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std
       }
       break;
     case OpKind::Move: {  // its own inverse
+      if (from.shuffle) {
+        shuffle(pass, pass.shuffles[at], psi, base, inverse, worker);
+        break;
+      }
       const MoveOp<Real>& op = pass.moves[at].of[prepared.sign];
       if (pass.moves[at].moves[prepared.sign])
         kernels_.move(psi, op, part.begin(op.index.count), part.end(op.index.count));

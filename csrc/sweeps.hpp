@@ -6,7 +6,7 @@
 
 #include "executor.hpp"
 #include "gate_runner.hpp"
-#include "tiles.hpp"
+#include "numbers.hpp"
 
 namespace ketgrad {
 
@@ -40,8 +40,8 @@ class Sweeps {
   void undo(const TilePass<Real>& pass, std::size_t count, Real* state) const;
 
  private:
-  struct Numbers;  // of a pass
-  struct Worker;   // what a thread keeps from tile to tile
+  using Numbers = PassNumbers<Real>;
+  struct Worker;  // what a thread keeps from tile to tile
 
   template <typename Work>
   void over_tiles(const TilePass<Real>& pass, std::initializer_list<Real*> states, Work work,
@@ -55,6 +55,8 @@ class Sweeps {
   // On a part of a tile.
   void apply(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, std::uint64_t base,
              bool inverse, Worker& worker, Part part) const;
+  void shuffle(const TilePass<Real>& pass, const Shuffle& shuffle, Real* psi, std::uint64_t base, bool inverse,
+               Worker& worker) const;
   void reverse_stage(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, Real* lambda,
                      std::uint64_t base, Worker& worker, Part part, double* sums) const;
 

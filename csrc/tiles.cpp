@@ -11,10 +11,10 @@ namespace {
 // Of a state that has fewer than 2^3 large ones, so that threads have something to share.
 constexpr int kSmallTileBits = 9;
 
+constexpr std::size_t kShuffleFrom = 4;  // moves: what one by one would take longer
+
 // States of 32 MiB and more come from afar: rows of twice the length come faster, unless they take more passes.
 constexpr int kLongRowsFrom = 18;
-
-constexpr int kSetBits = 5;  // of a group index, where groups are 128 bytes: 4 KiB
 
 TileLayer make_layer(const std::vector<int>& members, const std::vector<Op>& ops, const std::vector<bool>& trained,
                      const Geometry& g, int lane_bits) {
@@ -194,6 +194,14 @@ u64 reach(const TileGate<Real>& gate) {
   }
 }
 
+// The moves that follow one another from a stage on.
+std::vector<Op> moves_from(const Pass& pass, std::size_t stage, const std::vector<Op>& ops) {
+  std::vector<Op> out;
+  for (; stage < pass.stages.size() && pass.stages[stage].kind == OpKind::Move; ++stage)
+    out.push_back(ops[static_cast<std::size_t>(pass.stages[stage].ops[0])]);
+  return out;
+}
+
 std::vector<bool> find_trained(const Source& source, const Words& words) {
   std::vector<bool> out;
   for (const Op& op : words.ops) {
@@ -217,50 +225,6 @@ Source with_terms(const Source& source, const Words& words) {
 
 }  // namespace
 
-Geometry::Geometry(const Span& span, int rows, int group_bits, int chunk_bits, bool spread) : row_bits(rows) {
-  std::vector<std::pair<u64, u64>> by_pivot;
-  for (std::size_t k = 0; k < span.directions.size(); ++k) by_pivot.emplace_back(span.pivots[k], span.directions[k]);
-  std::sort(by_pivot.begin(), by_pivot.end());
-  outside = low_ones(group_bits);
-  const int low = std::min(chunk_bits, kSetBits) - rows;
-  spread = spread && low > 0 && rows + static_cast<int>(by_pivot.size()) > chunk_bits;
-  for (const auto& [pivot, direction] : by_pivot) {
-    if (!spread && directions.empty() && direction == u64{1} << row_bits) {
-      ++row_bits;
-    } else {
-      pivots.push_back(pivot);
-      directions.push_back(direction);
-    }
-    outside &= ~pivot;
-  }
-  outside &= ~this->rows();
-  for (std::size_t k = 0; k < directions.size(); ++k) {
-    const int beyond = rows + static_cast<int>(k) - chunk_bits;
-    along.push_back(spread && beyond >= 0 ? static_cast<std::size_t>(beyond % low) : k);
-    if (along[k] != k) directions[k] ^= directions[along[k]];
-  }
-  offsets.resize(std::size_t{1} << directions.size());
-  for (std::size_t r = 1; r < offsets.size(); ++r)
-    offsets[r] = offsets[r & (r - 1)] ^ directions[static_cast<std::size_t>(std::countr_zero(r))];
-}
-
-u64 Geometry::flips(u64 v) const {
-  u64 out = v & rows();
-  for (std::size_t k = 0; k < pivots.size(); ++k) {
-    if (!(v & pivots[k])) continue;
-    out ^= u64{1} << (row_bits + static_cast<int>(k));
-    if (along[k] != k) out ^= u64{1} << (row_bits + static_cast<int>(along[k]));
-  }
-  return out;
-}
-
-u64 Geometry::signs(u64 u) const {
-  u64 out = u & rows();
-  for (std::size_t k = 0; k < directions.size(); ++k)
-    if (is_odd(u & directions[k])) out |= u64{1} << (row_bits + static_cast<int>(k));
-  return out;
-}
-
 template <typename Real>
 TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& ops,
                          const std::vector<bool>& trained_ops, const Pass& pass, int row_bits, int chunk)
@@ -274,9 +238,10 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
   const bool spread = std::none_of(pass.stages.begin(), pass.stages.end(),
                                    [](const auto& stage) { return stage.kind == OpKind::Gate; });
   geometry = Geometry(pass.span, row_bits, std::countr_zero(compiled.layout.groups), chunk_bits, spread);
-  for (const auto& stage : pass.stages) {
+  for (std::size_t s = 0; s < pass.stages.size(); ++s) {
+    const auto& stage = pass.stages[s];
     const Op& first = ops[static_cast<std::size_t>(stage.ops[0])];
-    Stage out{stage.kind, false, false, 0};
+    Stage out{stage.kind, false, false, false, 0};
     const u64 inside = low_ones(chunk_bits);
     sums.push_back(n_sums);
     trained.push_back(std::any_of(stage.ops.begin(), stage.ops.end(),
@@ -308,6 +273,13 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
         n_sums += 2 * stage.ops.size();
         break;
       case OpKind::Move:
+        if (const std::vector<Op> several = moves_from(pass, s, ops); several.size() >= kShuffleFrom) {
+          out.shuffle = true;
+          out.index = static_cast<int>(shuffles.size());
+          shuffles.emplace_back(several, geometry, lane_bits);
+          s += several.size() - 1;
+          break;
+        }
         out.index = static_cast<int>(moves.size());
         moves.push_back(make_move<Real>(first, geometry, lane_bits));
         out.local = moves.back().of[0].x_hi <= inside;
@@ -347,6 +319,7 @@ PassFacts TilePass<Real>::facts(u64 groups_of_state) const {
     f.varies = f.varies || layer.table_varies;
   }
   f.moves = static_cast<int>(moves.size());
+  for (const Shuffle& shuffle : shuffles) f.moves += shuffle.moves();
   f.gates = static_cast<int>(gates.size()) + f.whole;
   return f;
 }

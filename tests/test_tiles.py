@@ -117,3 +117,27 @@ def test_bad_sizes_of_tiles_are_refused():
     for sizes in ((-1, 2, 3), (3, 2, 1), (0, 1, 65)):
         with pytest.raises(ValueError, match="tile"):
             _core.set_tiling(*sizes)
+
+
+@pytest.mark.parametrize("tiling", [(3, 11, 8, 7), (0, 3, 1, 1), (1, 4, 1, 2), (0, 40, 1, 3)])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_many_moves_at_once(dtype, tiling):
+    _core.set_tiling(*tiling)
+    n, rng = 13, np.random.default_rng(5)
+    circuit, bits = kg.Circuit(n), (np.arange(1 << n)[:, None] >> np.arange(n)[::-1]) & 1  # bits[:, 0]: the first wire
+    for _ in range(80):
+        control, target = (int(w) for w in rng.permutation(n)[:2])
+        circuit.cx(control, target).x(control)
+        bits[:, target] ^= bits[:, control]
+        bits[:, control] ^= 1
+    to = bits @ (1 << np.arange(n)[::-1])
+    start = (rng.normal(size=1 << n) + 1j * rng.normal(size=1 << n)).astype(dtype)
+    start /= np.linalg.norm(start)
+    model = kg.compile(circuit, [kg.Z(0)], dtype=dtype, backend="native")
+    wanted = np.empty_like(start)
+    wanted[to] = start
+    np.testing.assert_array_equal(model.state(initial=start), wanted)
+    bras = rng.normal(size=1 << n) + 1j * rng.normal(size=1 << n)
+    _, pullback = model.forward(initial=start)
+    pulled = pullback([0.0], bras=bras, to_initial=True)
+    np.testing.assert_array_equal(pulled.initial, bras.astype(dtype)[to])

@@ -1,0 +1,80 @@
+#include "numbers.hpp"
+
+#include <cmath>
+#include <utility>
+
+namespace ketgrad {
+
+namespace {
+
+constexpr double kLeastFactor = 0x1p-32;  // amplitudes in memory, and their products, stay far from overflow
+
+template <typename Real>
+void fill(BlockAngles<Real>& out, const TileBlock& block, const std::array<HalfAngle, kBlockTurns>& t, bool scaled,
+          double factor) {
+  out.scaled = scaled;
+  for (std::size_t r = 0; r < block.ops.size(); ++r, factor = 1) {
+    const double s = scaled ? t[r].s / t[r].c : t[r].s * factor;
+    out.lost[r] = scaled ? t[r].c * t[r].c : 1 / (factor * factor);
+    for (int l = 0; l < kLanes<Real>; ++l) {
+      out.c[r][l] = static_cast<Real>(t[r].c * factor);
+      out.s[r][l] = static_cast<Real>(s * lane_sign(l, block.lanes[r]));
+    }
+  }
+}
+
+template <typename Real>
+std::array<Rotor<Real>, 2> rotors(const HalfAngle& t, double factor) {
+  std::array<Rotor<Real>, 2> out;
+  for (int sign = 0; sign < 2; ++sign)
+    for (int l = 0; l < kLanes<Real>; ++l) {
+      out[static_cast<std::size_t>(sign)].c[l] = static_cast<Real>(t.c * factor);
+      out[static_cast<std::size_t>(sign)].s[l] = static_cast<Real>((sign ? -t.s : t.s) * factor);
+    }
+  return out;
+}
+
+}  // namespace
+
+template <typename Real>
+PassNumbers<Real>::PassNumbers(const TilePass<Real>& pass, const std::vector<Op>& ops,
+                               const std::vector<double>& angles, bool backwards, bool settle, double* factor)
+    : blocks(pass.blocks.size()),
+      turns(pass.turns.size()),
+      factors(pass.stages.size(), 1.0) {
+  auto of = [&](int op) {
+    return HalfAngle(angles[static_cast<std::size_t>(ops[static_cast<std::size_t>(op)].angle)]);
+  };
+  for (const TileLayer& layer : pass.layers) layers.emplace_back(layer, of);
+  const std::size_t n = pass.stages.size();
+  auto stage = [&](std::size_t k) { return backwards ? n - 1 - k : k; };
+  std::size_t last = n;  // that can settle
+  while (last > 0 && !pass.stages[stage(last - 1)].takes_factor()) --last;
+  double left = factor ? *factor : 1.0;
+  for (std::size_t k = 0; k < n; ++k) {
+    const std::size_t s = stage(k), at = static_cast<std::size_t>(pass.stages[s].index);
+    factors[s] = left;
+    if (pass.stages[s].kind == OpKind::Phase) {
+      layers[at].scale(std::exchange(left, 1.0));
+    } else if (pass.stages[s].kind == OpKind::Turn && pass.stages[s].lanes) {
+      turns[at] = rotors<Real>(of(pass.turns[at].op), std::exchange(left, 1.0));
+    } else if (pass.stages[s].kind == OpKind::Turn) {
+      std::array<HalfAngle, kBlockTurns> t;
+      double product = 1;
+      for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r) {
+        t[r] = of(pass.blocks[at].ops[r]);
+        product *= std::abs(t[r].c);
+      }
+      const bool scaled = factor && product * std::abs(left) >= kLeastFactor && !(settle && k + 1 == last);
+      fill(blocks[at], pass.blocks[at], t, scaled, scaled ? 1.0 : std::exchange(left, 1.0));
+      if (!scaled) continue;
+      for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r) left *= t[r].c;
+    }
+  }
+  if (factor) *factor = left;
+}
+
+template struct PassNumbers<float>;
+template struct PassNumbers<double>;
+
+}  // namespace ketgrad

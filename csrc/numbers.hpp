@@ -1,0 +1,27 @@
+// The numbers of one call for a pass: what its blocks, turns and layers multiply by.
+//
+// A block of turns needs half the arithmetic without its cosines. A sweep leaves them behind in a factor, which the
+// next op takes up that multiplies anyway: the state is factor * what memory holds.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "layers.hpp"
+#include "tiles.hpp"
+
+namespace ketgrad {
+
+template <typename Real>
+struct PassNumbers {
+  std::vector<BlockAngles<Real>> blocks;
+  std::vector<std::array<Rotor<Real>, 2>> turns;  // for either sign
+  std::vector<LayerNumbers<Real>> layers;
+  std::vector<double> factors;  // where each stage begins
+
+  // `factor`: null to leave nothing behind. `settle`: with this pass the factor becomes 1.
+  PassNumbers(const TilePass<Real>& pass, const std::vector<Op>& ops, const std::vector<double>& angles, bool backwards,
+              bool settle, double* factor);
+};
+
+}  // namespace ketgrad
