@@ -9,7 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-PARTS = ("gates.py", "adjoint.py", "training_step.py", "pennylane_qnodes.py", "large.py", "large_gradient.py")
+PARTS = (
+    "gates.py",
+    "adjoint.py",
+    "training_step.py",
+    "pennylane_qnodes.py",
+    "large.py",
+    "large_gradient.py",
+    "pauli_sums.py",
+    "sampling.py",
+)
 
 if __name__ == "__main__":
     for part in PARTS:

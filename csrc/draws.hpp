@@ -185,11 +185,15 @@ class Inverse {
     auto bucket_after = [&](u64 j) {  // the first that begins when block j has ended
       return std::min(buckets, static_cast<u64>(std::min(std::max(0.0, ends_[j] * scale), buckets_)) + 1);
     };
+    // a piece fills the buckets that begin while its blocks last: each block its first, then each what came before
     pieces(last_ + 1, kPiece, 3, watch, [&](u64 lo, u64 hi) {
-      u64 g = lo ? bucket_after(lo - 1) : 0;
-      for (u64 j = lo; j < hi; ++j)
-        for (const u64 end = j < last_ ? bucket_after(j) : buckets; g < end; ++g)
-          guide[g] = static_cast<std::uint32_t>(j);
+      const u64 begin = lo ? bucket_after(lo - 1) : 0, end = hi <= last_ ? bucket_after(hi - 1) : buckets;
+      if (begin == end) return;
+      std::fill(guide + begin, guide + end, 0);
+      guide[begin] = static_cast<std::uint32_t>(lo);
+      for (u64 j = lo; j < std::min(hi, last_); ++j)
+        if (const u64 g = bucket_after(j); g < end) guide[g] = static_cast<std::uint32_t>(j + 1);
+      for (u64 g = begin + 1; g < end; ++g) guide[g] = std::max(guide[g], guide[g - 1]);
     });
   }
 
