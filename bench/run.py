@@ -17,6 +17,8 @@ PARTS = (
     "large.py",
     "backends.py",
     "memory.py",
+    "pauli_sums.py",
+    "sampling.py",
 )
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def test_the_index_is_the_one_of_the_rule(backend, precision: Precision, drawn):
     np.testing.assert_array_equal(sample(backend, state.astype(precision.dtype), uniforms)[0], wanted)
 
 
-@pytest.mark.parametrize(("n", "shots"), [(16, 10), (16, 100_000), (18, 10_000), (21, 1)])
+@pytest.mark.parametrize(("n", "shots"), [(16, 10), (16, 100_000), (18, 10_000), (19, 1_100_000), (21, 1)])
 def test_the_index_is_the_one_of_the_rule_in_large_states(backend, n, shots, rng):
     state = (rng.integers(-9, 10, (1, 2**n)) * (rng.random((1, 2**n)) < 0.3)).astype(complex)
     uniforms = rng.random((1, shots))

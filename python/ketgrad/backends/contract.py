@@ -269,7 +269,7 @@ class Backend(ABC):
         return self._sample(np.ascontiguousarray(states), _uniforms(states, uniforms), bits)
 
     def counts(self, states: States, uniforms: Array, bits: Sequence[int] | None = None) -> Tallies:
-        """How often `sample` draws each outcome, for each row. Needs 16 bytes a shot at most beside the result."""
+        """How often `sample` draws each outcome, for each row. Needs 16 bytes a shot and 32 MiB beside the result."""
         bits = _checked_bits(states, bits)
         return self._counts(np.ascontiguousarray(states), _uniforms(states, uniforms), bits)
 
