@@ -12,50 +12,21 @@ as many shots from the same state.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+import numpy as np
+from clock import timed
+from common import heading, ratio
+from large_peers import THREADS
+from memory import MIB, peak
 
-import numpy as np  # noqa: E402
-from common import heading, ratio, timed  # noqa: E402
-from large_peers import THREADS  # noqa: E402
-
-import ketgrad as kg  # noqa: E402
-from ketgrad.backends import get_backend  # noqa: E402
-from ketgrad.compare import format_table, format_time  # noqa: E402
-
-
-def resident() -> int:
-    """Bytes of this process in memory, 0 where the system does not say."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
-def peak_of(call: Callable[[], Any]) -> int:
-    """Bytes that the process grew by at most during a call, looked at every half millisecond."""
-    before = most = resident()
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not done.wait(0.0005):
-            most = max(most, resident())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    call()
-    done.set()
-    watcher.join()
-    return max(most, resident()) - before
+import ketgrad as kg
+from ketgrad.backends import get_backend
+from ketgrad.compare import format_table, format_time
 
 
 def random_state(n: int, dtype: str) -> np.ndarray:
@@ -88,15 +59,14 @@ def call_of(state: np.ndarray, what: str, shots: int) -> tuple[Callable[[], Any]
 
 def memory(n: int, dtype: str, what: str, shots: int) -> int:
     """Peak of a first call, in a process of its own: later calls find buffers that were kept."""
-    command = [sys.executable, __file__, "--memory", str(n), dtype, what, str(shots)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    child = [sys.executable, __file__, "--child", str(n), dtype, what, str(shots)]
+    return int(subprocess.run(child, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
-def print_memory(n: int, dtype: str, what: str, shots: int) -> None:
+def growth(n: int, dtype: str, what: str, shots: int) -> int:
     """What `memory` starts."""
     call, _ = call_of(random_state(n, dtype), what, shots)
-    get_backend().sample(np.ones((1, 2), dtype=dtype), np.zeros((1, 1)))
-    print(peak_of(call))
+    return peak(call)[0]
 
 
 def rows(n: int, dtype: str, shots: list[int]) -> list[list[str]]:
@@ -114,7 +84,7 @@ def rows(n: int, dtype: str, shots: list[int]) -> list[list[str]]:
         out.append(
             [str(n), dtype, what, f"{number:,}", format_time(mine), format_time(a_pass), ratio(mine, a_pass),
              format_time(timed(lambda: np.dot(reals, reals), 0.2)), f"{(mine - a_pass) / number * 1e9:.0f} ns",
-             f"{memory(n, dtype, what, number) / 2**20:.0f} MiB", f"{state.nbytes / 2**20:.0f} MiB",
+             f"{memory(n, dtype, what, number) / MIB:.0f} MiB", f"{state.nbytes / MIB:.0f} MiB",
              ratio(theirs, mine)]
         )  # fmt: skip
     return out
@@ -126,11 +96,12 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[20, 24])
     parser.add_argument("--shots", type=int, nargs="+", default=[1000, 1_000_000])
     parser.add_argument("--quick", action="store_true", help="20 qubits only")
-    parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.memory:
-        n, dtype, what, shots = options.memory
-        return print_memory(int(n), dtype, what, int(shots))
+    if options.child:
+        qubits, dtype, what, shots = options.child
+        print(growth(int(qubits), dtype, what, int(shots)))
+        return
     kg.set_num_threads(THREADS)
     print(heading("Shots from one state"))
     table = [
