@@ -14,7 +14,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from large_cases import CASES, WHAT, LargeCase
@@ -34,15 +36,19 @@ def resident() -> tuple[int, int]:
     return now, most
 
 
-def growth(case: LargeCase, what: str, n: int, dtype: str) -> int:
-    """Bytes that the first call takes at its peak."""
-    run = ketgrad_run(case.task(what, n, dtype), "")
+def peak(call: Callable[[], Any]) -> tuple[int, Any]:
+    """Bytes that a call takes at its peak, and its result."""
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before, _ = resident()
-    answer = run.call()
-    _, most = resident()
+    answer = call()
+    return resident()[1] - before, answer
+
+
+def growth(case: LargeCase, what: str, n: int, dtype: str) -> int:
+    """Bytes that the first call takes at its peak."""
+    took, answer = peak(ketgrad_run(case.task(what, n, dtype), "").call)
     assert np.isfinite(answer).all()
-    return most - before
+    return took
 
 
 def main() -> None:
