@@ -361,9 +361,9 @@ class Builder {
 }  // namespace
 
 template <typename Real>
-Compiled<Real>::Compiled(const Source& source, int lane_bits)
+Compiled<Real>::Compiled(const Source& source, const std::vector<Term>& observed, int lane_bits)
     : layout{lane_bits, u64{1} << (source.n_bits - lane_bits)},
-      terms(source.terms, layout) {
+      terms(observed, layout) {
   Builder<Real> builder(*this, source);
   steps.reserve(source.instructions.size());
   for (const Instruction& in : source.instructions) builder.step(in);

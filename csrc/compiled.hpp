@@ -76,7 +76,8 @@ struct Compiled {
   std::size_t dense_scratch = 0;  // bytes
   Terms<Real> terms;
 
-  Compiled(const Source& source, int lane_bits);
+  // `terms`: those of the source, or what they are in another order of the basis.
+  Compiled(const Source& source, const std::vector<Term>& terms, int lane_bits);
 };
 
 extern template struct Compiled<float>;

@@ -195,7 +195,8 @@ class EngineOf final : public Engine {
       if (!in_lanes && TilePlan<Real>::suits(source_))
         ready_[which].tiles = std::make_unique<TilePlan<Real>>(source_);
       else
-        ready_[which].small = std::make_unique<Compiled<Real>>(source_, in_lanes ? 0 : std::countr_zero(lanes));
+        ready_[which].small =
+            std::make_unique<Compiled<Real>>(source_, source_.terms, in_lanes ? 0 : std::countr_zero(lanes));
     });
     return ready_[which];
   }

@@ -217,12 +217,6 @@ std::vector<bool> find_trained(const Source& source, const Words& words) {
   return out;
 }
 
-Source with_terms(const Source& source, const Words& words) {
-  Source out = source;
-  out.terms = words.terms;
-  return out;
-}
-
 }  // namespace
 
 template <typename Real>
@@ -328,7 +322,7 @@ template <typename Real>
 TilePlan<Real>::TilePlan(const Source& source)
     : words(source, std::countr_zero(static_cast<unsigned>(kLanes<Real>))),
       trained(find_trained(source, words)),
-      compiled(with_terms(source, words), std::countr_zero(static_cast<unsigned>(kLanes<Real>))) {
+      compiled(source, words.terms, std::countr_zero(static_cast<unsigned>(kLanes<Real>))) {
   Tiling sizes = tiling();
   const int lane_bits = compiled.layout.lane_bits, group_bits = std::countr_zero(compiled.layout.groups);
   sizes.tile_bits = std::min(sizes.tile_bits, std::max(kSmallTileBits, group_bits - 3));
