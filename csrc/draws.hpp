@@ -1,5 +1,5 @@
-// Outcomes drawn from one state, and how the work on states and shots is cut. An outcome depends on its uniform number
-// and the state alone, so shots may be taken in any order by any thread.
+// Outcomes drawn from one state, and how the work on states and shots is cut. An outcome depends on its uniform number,
+// the state and (where sums round differently) the number of shots, so shots may be taken in any order by any thread.
 #pragma once
 
 #include <algorithm>

@@ -33,6 +33,7 @@ class TapeOf final : public Tape {
       into = std::move(kets[index]);
       return true;
     }
+    into = Buffer(unit.state_bytes());
     unit.copy(kets[index].template as<Real>(), into.as<Real>());
     return true;
   }
@@ -86,8 +87,11 @@ class EngineOf final : public Engine {
     std::vector<double> partial(out.each ? 0 : job.tasks() * sets * n_shared);  // added up in order of the tasks
     run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64 task, Buffer&) {
       const u64 first = job.first(index), count = job.count(index, batch.size), width = static_cast<u64>(unit.width());
-      Buffer ket(unit.state_bytes()), lambda(unit.state_bytes()), copy;
-      if (!tape || !tape->take(index, unit, ket)) unit.forward(ket.as<Real>());
+      Buffer ket, lambda(unit.state_bytes()), copy;
+      if (!tape || !tape->take(index, unit, ket)) {
+        ket = Buffer(unit.state_bytes());
+        unit.forward(ket.as<Real>());
+      }
       std::vector<double> gradients(n_slots * width);
       for (u64 k = 0; k < sets; ++k) {
         Buffer* psi = &ket;

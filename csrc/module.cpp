@@ -325,7 +325,7 @@ PYBIND11_MODULE(_core, m) {
       [](int row_bits, int tile_bits, int least_bits, int chunk_bits) {
         if (row_bits < 0 || tile_bits < row_bits || least_bits < 0 || least_bits > 64 || chunk_bits < 1)
           throw py::value_error("a tile has at least the bits of its rows, and no number of bits is negative");
-        set_tiling({row_bits, std::min(tile_bits, 40), least_bits, std::min(chunk_bits, 40)});
+        set_tiling({row_bits, std::min(tile_bits, 26), least_bits, std::min(chunk_bits, 40)});
       },
       py::arg("row_bits"), py::arg("tile_bits"), py::arg("least_bits"), py::arg("chunk_bits") = Tiling{}.chunk_bits,
       "Sizes of the tiles of plans that are made from now on, for tests; returns nothing.");

@@ -7,7 +7,7 @@ namespace ketgrad {
 
 namespace {
 
-constexpr double kLeastFactor = 0x1p-32;  // amplitudes in memory, and their products, stay far from overflow
+constexpr double kLeastFactor = 0x1p-12;  // products of ket and bra stay far from overflow in single precision
 
 template <typename Real>
 void fill(BlockAngles<Real>& out, const TileBlock& block, const std::array<HalfAngle, kBlockTurns>& t, bool scaled,

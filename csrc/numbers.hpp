@@ -1,7 +1,7 @@
 // The numbers of one call for a pass: what its blocks, turns and layers multiply by.
 //
 // A block of turns needs half the arithmetic without its cosines. A sweep leaves them behind in a factor, which the
-// next op takes up that multiplies anyway: the state is factor * what memory holds.
+// next layer or turn within lanes takes up: the state is factor * what memory holds.
 #pragma once
 
 #include <array>

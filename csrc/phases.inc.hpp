@@ -7,6 +7,17 @@
 namespace ketgrad {
 namespace {
 
+// Factors rounded to single precision are not of modulus 1, and all entries would miss it in the same direction: one
+// step of Newton's for 1 / |table[i]|.
+template <typename Real>
+void normalise(Real* re, Real* im, u64 count) {
+  for (u64 i = 0; i < count; ++i) {
+    const Real scale = Real(1.5) - Real(0.5) * (re[i] * re[i] + im[i] * im[i]);
+    re[i] *= scale;
+    im[i] *= scale;
+  }
+}
+
 // Doubling: the first half of table[0, 2 half) is there; a factor whose highest bit is `half` has either sign in the
 // two halves, and its other bits give a sign that both share.
 template <typename Real>
@@ -67,6 +78,7 @@ void phase_table(Real* table, u64 groups, const PhaseFactor* factors, int count)
       }
     }
   }
+  normalise(re, im, groups);
 }
 
 template <typename Real>

@@ -130,6 +130,8 @@ void Sweeps<Real>::shuffle(const TilePass<Real>& pass, const Shuffle& shuffle, R
   std::memcpy(psi, worker.shuffled.template as<Real>(), bytes);
 }
 
+namespace {
+
 // The turns that go the other way in the chunk that begins at this coordinate.
 unsigned beyond(const TileBlock& block, u64 chunk) {
   unsigned out = 0;
@@ -137,6 +139,8 @@ unsigned beyond(const TileBlock& block, u64 chunk) {
     out |= static_cast<unsigned>(is_odd(chunk & block.beyond[r])) << r;
   return out;
 }
+
+}  // namespace
 
 template <typename Real>
 void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, u64 base,
@@ -177,6 +181,8 @@ void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std
   }
 }
 
+namespace {
+
 // Calls work(first, last, chunks) for each run of stages of [from, to) that can share chunks. Of stages that are
 // `counted` a run has one at most.
 template <typename Stages, typename Counted, typename Work>
@@ -190,6 +196,8 @@ void runs(const Stages& stages, u64 chunks, std::size_t from, std::size_t to, Co
     from = end;
   }
 }
+
+}  // namespace
 
 template <typename Real>
 void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse, double& factor) const {

@@ -189,3 +189,35 @@ def test_a_parameter_of_another_circuit_is_refused():
 
 def test_the_empty_sum_does_nothing():
     assert len(kg.Circuit(2).evolve(kg.PauliSum(), 0.3)) == 0
+
+
+def test_a_table_is_as_exact_as_words():
+    n, rng = 9, np.random.default_rng(2)
+    words = rng.permutation(2**n)[: TABLE_TERMS + 1]
+    terms = [(float(rng.normal()), "".join("IZ"[x >> q & 1] for q in range(n))) for x in words.tolist()]
+    table = kg.Circuit(n).h(0).evolve(kg.PauliSum.from_words(terms), 100.0)
+    assert [g.spec.name for g in table.gates] == ["h", "exp_diagonal"]
+    apart = kg.Circuit(n).h(0)
+    for c, word in terms:
+        apart.evolve(kg.PauliSum.from_words([(c, word)]), 100.0)
+    states = [kg.compile(c, [kg.Z(0)]).state() for c in (table, apart)]
+    np.testing.assert_allclose(*states, rtol=0, atol=1e-11)
+
+
+def test_evolve_is_all_or_nothing_and_leaves_out_what_is_zero():
+    circuit = kg.Circuit(2)
+    with pytest.raises(ParameterError):
+        circuit.evolve(kg.Z(0) + 1e300 * kg.Z(1), 1e300)
+    assert not circuit.gates
+    assert not circuit.evolve(kg.Z(0) - kg.Z(0), 0.3).gates
+
+
+def test_what_a_circuit_shares_cannot_be_written_to():
+    values = np.arange(2.0)
+    values.setflags(write=False)
+    circuit = kg.Circuit(1).exp_diagonal(0.3, values, 0)
+    values.setflags(write=True)
+    values[:] = 9
+    np.testing.assert_array_equal(circuit.gates[0].extra, [0, 1])
+    with pytest.raises(ValueError):
+        diagonal(kg.Z(0), (0,)).setflags(write=True)

@@ -141,3 +141,25 @@ def test_many_moves_at_once(dtype, tiling):
     _, pullback = model.forward(initial=start)
     pulled = pullback([0.0], bras=bras, to_initial=True)
     np.testing.assert_array_equal(pulled.initial, bras.astype(dtype)[to])
+
+
+@pytest.mark.parametrize("entangle", ["cx", "cz"])
+def test_a_deep_circuit_keeps_its_norm_in_single_precision(entangle):
+    n, rng = 13, np.random.default_rng(3)
+    circuit = kg.Circuit(n)
+    for _ in range(60):
+        for q in range(n):
+            circuit.append("rx" if entangle == "cx" else "ry", [0.3 + 0.5 * rng.normal()], [q])
+        for q in range(n):
+            circuit.append(entangle, (), [q, (q + 1) % n])
+    state = kg.compile(circuit, [kg.Z(0)], dtype="complex64", backend="native").state()
+    assert abs(np.vdot(state.astype(complex), state.astype(complex)).real - 1) < 1e-5
+
+
+def test_large_cotangents_do_not_overflow_single_precision():
+    circuit = kg.Circuit(16)
+    for q, angle in enumerate(circuit.weights(16)):
+        circuit.ry(angle, q)
+    model = kg.compile(circuit, [kg.Z(0) + kg.Z(15)], dtype="complex64", backend="native")
+    gradient = model.forward(np.full(16, 2.4))[1]([1e29]).weights
+    np.testing.assert_allclose(gradient[[0, 15]], -1e29 * np.sin(2.4), rtol=1e-5)

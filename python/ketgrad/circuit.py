@@ -252,10 +252,15 @@ class Circuit:
         angle = self._check_angle(time, "evolve", "time")
         if observable not in self._evolutions:
             self._evolutions[observable] = evolution(observable)
-        for gate, scale, wires, held, bits, extra in self._evolutions[observable]:
-            self.append(
-                gate, (scale * angle,), wires, controls=control + held, control_values=values + bits, extra=extra
-            )
+        before = len(self.gates)
+        try:
+            for gate, scale, wires, held, bits, extra in self._evolutions[observable]:
+                self.append(
+                    gate, (scale * angle,), wires, controls=control + held, control_values=values + bits, extra=extra
+                )
+        except BaseException:
+            del self.gates[before:]  # all or nothing
+            raise
         return self
 
     def extend(self, other: Circuit) -> Circuit:

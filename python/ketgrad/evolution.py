@@ -43,7 +43,7 @@ def evolution(observable: PauliSum) -> list[EvolutionStep]:
     clash = first_clash(observable)
     if clash is not None:
         raise CircuitError(f"evolve: terms must commute, {clash[0]} and {clash[1]} do not; evolve by them in turn")
-    wires, terms = observable.wires, observable.terms
+    wires, terms = observable.wires, [term for term in observable.terms if term[0]]
     if len(terms) > TABLE_TERMS and len(wires) <= TABLE_WIRES and is_diagonal(observable):
         values = diagonal(observable, wires)
         if len(np.unique(values)) <= TABLE_VALUES:
@@ -91,9 +91,9 @@ def first_clash(observable: PauliSum) -> tuple[PauliSum, PauliSum] | None:
 
 
 def diagonal(observable: PauliSum, wires: Sequence[int]) -> npt.NDArray[np.float64]:
-    """The 2^k values of a diagonal sum on `wires`, the first the most significant bit; read-only.
+    """The 2^k values of a diagonal sum on `wires`, the first the most significant bit; nobody can write to them.
 
-    Rounded to 13 digits of the largest, so that what is equal but for rounding is equal.
+    Those that agree to 13 digits of the largest are the same number, so that what is equal but for rounding is equal.
     """
     place = {w: k for k, w in enumerate(wires)}
     values = np.zeros(2 ** len(place))
@@ -115,6 +115,6 @@ def diagonal(observable: PauliSum, wires: Sequence[int]) -> npt.NDArray[np.float
             tensor[tuple(held.get(w, slice(None)) for w in wires)] += c * signs
     largest = float(np.abs(values).max())
     if largest:
-        values = np.round(values, 13 - int(np.ceil(np.log10(largest))))
-    values.setflags(write=False)
-    return values
+        _, first, group = np.unique(np.round(values / largest, 13), return_index=True, return_inverse=True)
+        values = values[first][group]
+    return np.frombuffer(values.tobytes())

@@ -166,9 +166,9 @@ def check_extra(spec: GateSpec, extra: Any, k: int) -> Any:
     if spec.extra == "matrix" and k > MAX_UNITARY_WIRES:
         raise GateMatrixError(f"{spec.name}: a matrix has at most {MAX_UNITARY_WIRES} wires, got {k}")
     kind = float if spec.extra == "values" else complex
-    frozen = type(extra) is np.ndarray and extra.dtype == kind and extra.flags.owndata and not extra.flags.writeable
+    frozen = type(extra) is np.ndarray and extra.dtype == kind and type(extra.base) is bytes
     try:
-        array = extra if frozen else np.array(extra, dtype=kind)  # frozen ones are shared
+        array = extra if frozen else np.array(extra, dtype=kind)  # what nobody can ever write to is shared
     except (TypeError, ValueError):
         raise GateMatrixError(
             f"{spec.name}: the {spec.extra} is an array of numbers, got {type(extra).__name__}"
