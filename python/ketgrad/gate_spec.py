@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -166,7 +166,7 @@ def check_extra(spec: GateSpec, extra: Any, k: int) -> Any:
     if spec.extra == "matrix" and k > MAX_UNITARY_WIRES:
         raise GateMatrixError(f"{spec.name}: a matrix has at most {MAX_UNITARY_WIRES} wires, got {k}")
     kind = float if spec.extra == "values" else complex
-    frozen = type(extra) is np.ndarray and extra.dtype == kind and type(extra.base) is bytes
+    frozen = type(extra) is np.ndarray and extra.dtype == kind and isinstance(cast(object, extra.base), bytes)
     try:
         array = extra if frozen else np.array(extra, dtype=kind)  # what nobody can ever write to is shared
     except (TypeError, ValueError):
