@@ -16,7 +16,7 @@ from .errors import CircuitError
 from .pauli import PauliSum
 
 # A diagonal sum of more terms than this evolves by a table: a pass, whatever the number of terms. Rotations of Zs are
-# one multiplication too, but its factors take time for each; at 20 wires 200 terms take as long as a table
+# one multiplication too, but its factors take time for each (bench/pauli_sums.py)
 TABLE_TERMS = 256
 TABLE_WIRES = 24  # beyond it the table takes more than 128 MiB
 TABLE_VALUES = 4096  # beyond it their phases take as much memory as a state, and leave the cache
