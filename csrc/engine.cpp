@@ -51,7 +51,7 @@ class EngineOf final : public Engine {
   std::unique_ptr<Tape> forward(const Batch& batch, double* values, bool keep, const Poll& poll) const override {
     const FlushDenormals flush;
     Watch watch(poll);
-    const Job job = plan(batch);
+    const Job job = plan(batch, true, false, false);
     auto tape = std::make_unique<TapeOf<Real>>();
     const u64 bytes = job.units * job.compiled.layout.groups * kGroupBytes;
     const bool kept = keep && (bytes <= kKeepBytes || job.units == 1);
@@ -78,9 +78,10 @@ class EngineOf final : public Engine {
                 const Poll& poll) const override {
     const FlushDenormals flush;
     Watch watch(poll);
-    const Job job = plan(batch);
     auto* tape = dynamic_cast<TapeOf<Real>*>(given);
-    if (tape && (tape->engine != id_ || tape->batch != batch.size || tape->lanes != job.in_lanes)) tape = nullptr;
+    if (tape && (tape->engine != id_ || tape->batch != batch.size || tape->lanes != use_lanes(batch.size)))
+      tape = nullptr;
+    const Job job = plan(batch, !tape || tape->consumable, true, out.initial != nullptr);
     const u64 n_shared = static_cast<u64>(source_.n_shared),
               n_slots = n_shared + static_cast<u64>(source_.n_per_sample);
     const u64 terms = source_.terms.size(), row_reals = u64{2} << source_.n_bits, sets = cotangents.sets;
@@ -132,7 +133,7 @@ class EngineOf final : public Engine {
   void states(const Batch& batch, void* out, const Poll& poll) const override {
     const FlushDenormals flush;
     Watch watch(poll);
-    const Job job = plan(batch);
+    const Job job = plan(batch, true, false, false);
     run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64, Buffer& scratch) {
       Real* row = static_cast<Real*>(out) + (job.first(index) << (source_.n_bits + 1));
       Real* psi = row;
@@ -166,7 +167,8 @@ class EngineOf final : public Engine {
     bool in_lanes;
     bool by_unit;  // threads share out the units; else the groups of one state after another
     u64 units;
-    std::vector<Trig> trig;
+    std::vector<Trig> trig;                // of steps that run as gates
+    std::optional<LaneCall<Real>> lanes_;  // the numbers of a plan in lanes mode
 
     u64 tasks() const { return by_unit ? std::min<u64>(units, 256) : 1; }
 
@@ -196,23 +198,29 @@ class EngineOf final : public Engine {
   const Ready& ready(bool in_lanes) const {
     const int which = in_lanes ? 1 : 0;
     std::call_once(once_[which], [&] {
-      if (!in_lanes && TilePlan<Real>::suits(source_))
-        ready_[which].tiles = std::make_unique<TilePlan<Real>>(source_);
+      const int lane_bits = in_lanes ? 0 : std::countr_zero(lanes), least = tiling().least_bits;
+      if (in_lanes ? least <= kMaxStateBits : source_.n_bits - lane_bits >= std::max(1, least))
+        ready_[which].tiles = std::make_unique<TilePlan<Real>>(source_, lane_bits);
       else
-        ready_[which].small =
-            std::make_unique<Compiled<Real>>(source_, source_.terms, in_lanes ? 0 : std::countr_zero(lanes));
+        ready_[which].small = std::make_unique<Compiled<Real>>(source_, source_.terms, lane_bits);
     });
     return ready_[which];
   }
 
-  Job plan(const Batch& batch) const {
+  // Of calls that go forward, back, and back to the initial states.
+  Job plan(const Batch& batch, bool forward, bool back, bool to_start) const {
     if (source_.n_bits > kMaxStateBits) throw std::bad_alloc();
     const bool in_lanes = use_lanes(batch.size);
     const Ready& r = ready(in_lanes);
     const u64 units = in_lanes ? (batch.size + lanes - 1) / lanes : batch.size;
     const bool by_unit = units > 1 && (in_lanes || source_.n_bits <= kMaxSampleParallelBits);
-    return {r.compiled(), r.tiles.get(), in_lanes,
-            by_unit,      units,         shared_trig(r.compiled().steps, batch.shared, source_.n_shared)};
+    const std::vector<bool>* only = r.tiles ? &r.tiles->gates : nullptr;
+    Job job{r.compiled(), r.tiles.get(), in_lanes,
+            by_unit,      units,         shared_trig(r.compiled().steps, only, batch.shared, source_.n_shared),
+            std::nullopt};
+    if (in_lanes && r.tiles)
+      job.lanes_.emplace(*r.tiles, source_, kernels().of<Real>(), batch.shared, forward, back, to_start);
+    return job;
   }
 
   // work(unit, index, task, scratch) for every unit; the units of a task share its Unit and scratch.
@@ -221,7 +229,8 @@ class EngineOf final : public Engine {
     const KernelTable<Real>& table = kernels().of<Real>();
     const u64 tasks = job.tasks();
     auto task = [&](u64 t) {
-      Unit<Real> unit(source_, job.compiled, job.tiles, table, job.trig, Executor{watch, !job.by_unit});
+      Unit<Real> unit(source_, job.compiled, job.tiles, job.lanes_ ? &*job.lanes_ : nullptr, table, job.trig,
+                      Executor{watch, !job.by_unit});
       Buffer scratch;
       for (u64 index = job.units * t / tasks; index < job.units * (t + 1) / tasks; ++index) {
         unit.bind(batch, job.first(index), job.count(index, batch.size));

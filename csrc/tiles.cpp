@@ -28,7 +28,9 @@ TileLayer make_layer(const std::vector<int>& members, const std::vector<Op>& ops
       out.trained.push_back(m);
       out.masks.push_back(m.tile);
     }
-    if (m.tile && m.lanes)
+    if (ops[static_cast<std::size_t>(op)].varies)
+      out.varied.push_back(m);
+    else if (m.tile && m.lanes)
       cross[m.lanes].push_back(m);
     else if (m.tile)
       out.table.push_back(m);
@@ -65,6 +67,7 @@ TileBlock make_block(const std::vector<int>& members, const std::vector<Op>& ops
   for (int r = 0; r < b.turns; ++r) {
     const Op& op = ops[static_cast<std::size_t>(members[static_cast<std::size_t>(r)])];
     flips[r] = g.flips(op.flips >> lane_bits);
+    out.varies = out.varies || op.varies;
     b.signs[r] = g.signs(op.signs >> lane_bits);
     out.lanes.push_back(op.signs & low_ones(lane_bits));
     out.outside.push_back(op.signs >> lane_bits & g.outside);
@@ -229,8 +232,8 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
     return;
   }
   // the operands of gates want bits themselves as coordinates
-  const bool spread = std::none_of(pass.stages.begin(), pass.stages.end(),
-                                   [](const auto& stage) { return stage.kind == OpKind::Gate; });
+  const bool spread = lane_bits > 0 && std::none_of(pass.stages.begin(), pass.stages.end(),
+                                                    [](const auto& stage) { return stage.kind == OpKind::Gate; });
   geometry = Geometry(pass.span, row_bits, std::countr_zero(compiled.layout.groups), chunk_bits, spread);
   for (std::size_t s = 0; s < pass.stages.size(); ++s) {
     const auto& stage = pass.stages[s];
@@ -267,7 +270,7 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
         n_sums += 2 * stage.ops.size();
         break;
       case OpKind::Move:
-        if (const std::vector<Op> several = moves_from(pass, s, ops); several.size() >= kShuffleFrom) {
+        if (const std::vector<Op> several = moves_from(pass, s, ops); lane_bits > 0 && several.size() >= kShuffleFrom) {
           out.shuffle = true;
           out.index = static_cast<int>(shuffles.size());
           shuffles.emplace_back(several, geometry, lane_bits);
@@ -290,7 +293,18 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
         break;
     }
     stages.push_back(out);
+    live.push_back(reached(stages.back()));
   }
+}
+
+template <typename Real>
+u64 TilePass<Real>::reached(const Stage& stage) const {
+  const u64 before = live.empty() ? 1 : live.back();
+  if (stage.kind == OpKind::Phase) return before;
+  if (stage.kind != OpKind::Turn || stage.lanes) return geometry.groups();
+  const TurnBlock& block = blocks[static_cast<std::size_t>(stage.index)].block;
+  const u64 most = *std::max_element(block.offset, block.offset + (1 << block.turns));
+  return std::max(before, std::bit_ceil(most + 1));
 }
 
 template <typename Real>
@@ -319,13 +333,19 @@ PassFacts TilePass<Real>::facts(u64 groups_of_state) const {
 }
 
 template <typename Real>
-TilePlan<Real>::TilePlan(const Source& source)
-    : words(source, std::countr_zero(static_cast<unsigned>(kLanes<Real>))),
+TilePlan<Real>::TilePlan(const Source& source, int lane_bits)
+    : words(source, lane_bits),
       trained(find_trained(source, words)),
-      compiled(source, words.terms, std::countr_zero(static_cast<unsigned>(kLanes<Real>))) {
+      gates(source.instructions.size()),
+      compiled(source, words.terms, lane_bits) {
   Tiling sizes = tiling();
-  const int lane_bits = compiled.layout.lane_bits, group_bits = std::countr_zero(compiled.layout.groups);
-  sizes.tile_bits = std::min(sizes.tile_bits, std::max(kSmallTileBits, group_bits - 3));
+  for (const Op& op : words.ops)
+    if (op.kind == OpKind::Gate) gates[static_cast<std::size_t>(op.gate)] = true;
+  const int group_bits = std::countr_zero(compiled.layout.groups);
+  if (lane_bits > 0)
+    sizes.tile_bits = std::min(sizes.tile_bits, std::max(kSmallTileBits, group_bits - 3));
+  else
+    sizes.tile_bits = group_bits;
   Span support;
   auto everywhere = [&] { return row_bits + static_cast<int>(support.directions.size()) == group_bits; };
   complete = true;
@@ -362,12 +382,6 @@ TilePlan<Real>::TilePlan(const Source& source)
   const std::vector<bool> none(words.tail.size());
   for (const Pass& pass : plan_passes(words.tail, lane_bits, group_bits, sizes))
     tail.emplace_back(compiled, words.tail, none, pass, row_bits, sizes.chunk_bits);
-}
-
-template <typename Real>
-bool TilePlan<Real>::suits(const Source& source) {
-  const int group_bits = source.n_bits - std::countr_zero(static_cast<unsigned>(kLanes<Real>));
-  return group_bits >= std::max(1, tiling().least_bits);
 }
 
 template struct TilePass<float>;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace ketgrad {
@@ -19,7 +20,11 @@ u64 one(int bit) { return u64{1} << bit; }
 
 class Rewriter {
  public:
-  Rewriter(Words& out, const Source& source, int lane_bits) : out_(out), source_(source), lanes_(one(lane_bits) - 1) {
+  Rewriter(Words& out, const Source& source, int lane_bits)
+      : out_(out),
+        source_(source),
+        lanes_(one(lane_bits) - 1),
+        apart_(lane_bits == 0 ? source.n_shared : std::numeric_limits<int>::max()) {
     for (int q = 0; q < source.n_bits; ++q) {
       flips_.push_back(one(q));
       signs_.push_back(one(q));
@@ -83,6 +88,10 @@ class Rewriter {
     return out;
   }
 
+  bool varies(int instruction) const {
+    return source_.instructions[static_cast<std::size_t>(instruction)].slot >= apart_;
+  }
+
   double word_sign(u64 signs) const { return ketgrad::sign_of(signs & offset_); }
 
   int angle(Angle a) {
@@ -95,6 +104,7 @@ class Rewriter {
     op.flips = flips;
     op.signs = signs;
     op.full = full;
+    op.varies = a.instruction >= 0 && a.factor != 0 && varies(a.instruction);
     op.angle = angle(a);
     out_.ops.push_back(op);
   }
@@ -286,7 +296,11 @@ class Rewriter {
     out_.ops.push_back(op);
   }
 
-  void collect(u64 bit, int index) { open_[static_cast<std::size_t>(std::countr_zero(bit))].push_back(index); }
+  void collect(u64 bit, int index) {
+    if (varies(index)) close(bit);
+    open_[static_cast<std::size_t>(std::countr_zero(bit))].push_back(index);
+    if (varies(index)) close(bit);
+  }
 
   void close_for(const Instruction& in) { close(footprint_of(in).bits()); }
 
@@ -302,6 +316,7 @@ class Rewriter {
   Words& out_;
   const Source& source_;
   const u64 lanes_;
+  const int apart_;                 // slots from here on have an angle for each lane
   std::vector<u64> flips_, signs_;  // of X and Z on each logical bit, in physical bits
   u64 offset_ = 0, touched_ = 0;
   std::vector<std::pair<int, u64>> done_;
@@ -334,8 +349,8 @@ std::vector<double> Words::evaluate(const Source& source, const std::vector<doub
   return out;
 }
 
-void Words::pull(const Source& source, const std::vector<double>& of_instruction, int group, const double measured[3],
-                 double* to_instruction) const {
+std::vector<std::array<double, 3>> Words::shares(const Source& source, const std::vector<double>& of_instruction,
+                                                 int group) const {
   const Group& g = groups[static_cast<std::size_t>(group)];
   std::vector<Matrix2> each;
   Matrix2 all{1, 0, 0, 1};
@@ -346,6 +361,7 @@ void Words::pull(const Source& source, const std::vector<double>& of_instruction
   }
   // a member's axis, carried past the members after it and back before Z(gamma)
   Matrix2 after = rotation_z(-euler(all).angles[2]);
+  std::vector<std::array<double, 3>> out(g.members.size());
   for (std::size_t k = g.members.size(); k-- > 0; after = times(after, each[k])) {
     const Instruction& in = source.instructions[static_cast<std::size_t>(g.members[k])];
     if (in.slot < 0) continue;
@@ -362,9 +378,9 @@ void Words::pull(const Source& source, const std::vector<double>& of_instruction
       axis = {0, Complex{0, -1}, Complex{0, 1}, 0};
     }
     const Matrix2 r = times(times(after, axis), dagger(after));
-    to_instruction[g.members[k]] +=
-        factor * (r[2].real() * measured[0] + g.sign * (r[2].imag() * measured[1] + r[0].real() * measured[2]));
+    out[k] = {factor * r[2].real(), factor * g.sign * r[2].imag(), factor * g.sign * r[0].real()};
   }
+  return out;
 }
 
 }  // namespace ketgrad
