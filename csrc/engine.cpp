@@ -88,7 +88,8 @@ class EngineOf final : public Engine {
     std::vector<double> partial(out.each ? 0 : job.tasks() * sets * n_shared);  // added up in order of the tasks
     run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64 task, Buffer&) {
       const u64 first = job.first(index), count = job.count(index, batch.size), width = static_cast<u64>(unit.width());
-      Buffer ket, lambda(unit.state_bytes()), copy;
+      Buffer ket, copy, memory(unit.state_bytes() + kApart);
+      Real* const lambda = memory.as<Real>() + kApart / sizeof(Real);
       if (!tape || !tape->take(index, unit, ket)) {
         ket = Buffer(unit.state_bytes());
         unit.forward(ket.as<Real>());
@@ -103,14 +104,14 @@ class EngineOf final : public Engine {
         }
         std::fill(gradients.begin(), gradients.end(), 0.0);
         const u64 row_of_set = k * batch.size + first;
-        unit.observe(psi->template as<Real>(), lambda.as<Real>(), cotangents.values + row_of_set * terms);
+        unit.observe(psi->template as<Real>(), lambda, cotangents.values + row_of_set * terms);
         if (cotangents.states) {
-          unit.to_logical(lambda.as<Real>());
-          unit.add(static_cast<const Real*>(cotangents.states) + row_of_set * row_reals, lambda.as<Real>());
-          unit.from_logical(lambda.as<Real>());
+          unit.to_logical(lambda);
+          unit.add(static_cast<const Real*>(cotangents.states) + row_of_set * row_reals, lambda);
+          unit.from_logical(lambda);
         }
-        unit.reverse(psi->template as<Real>(), lambda.as<Real>(), gradients.data(), out.initial != nullptr);
-        if (out.initial) unit.unpack(lambda.as<Real>(), static_cast<Real*>(out.initial) + row_of_set * row_reals);
+        unit.reverse(psi->template as<Real>(), lambda, gradients.data(), out.initial != nullptr);
+        if (out.initial) unit.unpack(lambda, static_cast<Real*>(out.initial) + row_of_set * row_reals);
         for (u64 s = 0; s < n_slots; ++s)
           for (u64 l = 0; l < (job.in_lanes ? count : 1); ++l) {
             const double g = gradients[s * width + l];
@@ -160,6 +161,9 @@ class EngineOf final : public Engine {
 
  private:
   static constexpr u64 kGroupBytes = 128;
+  static constexpr u64 kTaskWork = 4096;  // groups times steps; some microseconds
+  static constexpr u64 kApart =
+      64;  // loads from the bra must not look as if they waited for stores to the ket, 4 KiB apart
 
   struct Job {
     const Compiled<Real>& compiled;
@@ -170,7 +174,11 @@ class EngineOf final : public Engine {
     std::vector<Trig> trig;                // of steps that run as gates
     std::optional<LaneCall<Real>> lanes_;  // the numbers of a plan in lanes mode
 
-    u64 tasks() const { return by_unit ? std::min<u64>(units, 256) : 1; }
+    // By size alone, and none that another thread would take longer to fetch than to do.
+    u64 tasks() const {
+      const u64 work = units * compiled.layout.groups * (compiled.steps.size() + 1);
+      return by_unit ? std::clamp<u64>(work / kTaskWork, 1, std::min<u64>(units, 256)) : 1;
+    }
 
     u64 first(u64 unit) const { return in_lanes ? unit * lanes : unit; }
     u64 count(u64 unit, u64 size) const { return in_lanes ? std::min(lanes, size - unit * lanes) : 1; }

@@ -99,19 +99,15 @@ LaneCall<Real>::LaneCall(const TilePlan<Real>& plan, const Source& source, const
 }
 
 template <typename Real>
-LaneSweep<Real>::LaneSweep(const TilePlan<Real>& plan, const Source& source, const LaneCall<Real>& call,
-                           const KernelTable<Real>& kernels, Watch& watch)
+LaneSweep<Real>::LaneSweep(const TilePlan<Real>& plan, const LaneCall<Real>& call, const KernelTable<Real>& kernels,
+                           const GateRunner<Real>& gates, Watch& watch)
     : plan_(plan),
-      source_(source),
       call_(call),
       kernels_(kernels),
       watch_(watch),
-      place_(plan.words.ops.size(), -1),
+      gates_(gates),
+      own_(plan.lane_angles.size() * kLanes<Real>),
       scratch_(plan.compiled.dense_scratch) {
-  int places = 0;
-  for (std::size_t o = 0; o < place_.size(); ++o)
-    if (plan.words.ops[o].varies) place_[o] = places++;
-  own_.resize(static_cast<std::size_t>(places * kLanes<Real>));
   if (plan.passes.empty()) return;
   const Pass& pass = plan.passes[0];
   blocks_.resize(pass.blocks.size());
@@ -121,19 +117,13 @@ LaneSweep<Real>::LaneSweep(const TilePlan<Real>& plan, const Source& source, con
 }
 
 template <typename Real>
-void LaneSweep<Real>::bind(const double* per_sample, const std::vector<Rotor<Real>>& rotors,
-                           const std::vector<TableEntries<Real>>& entries) {
-  constexpr int lanes = kLanes<Real>;
+void LaneSweep<Real>::bind(const double* per_sample) {
+  constexpr std::size_t lanes = kLanes<Real>;
   numbers_ = nullptr;
-  gates_.emplace(GateRunner<Real>{kernels_, rotors, entries});
-  for (std::size_t o = 0; o < place_.size(); ++o) {
-    if (place_[o] < 0) continue;
-    const Angle& angle = angle_of(plan_.words, static_cast<int>(o));
-    const Step& step = plan_.compiled.steps[static_cast<std::size_t>(angle.instruction)];
-    const double* values = per_sample + (step.slot - source_.n_shared) * lanes;
-    for (int l = 0; l < lanes; ++l)
-      own_[static_cast<std::size_t>(place_[o] * lanes + l)] =
-          HalfAngle(angle.constant + angle.factor * (step.offset + step.scale * values[l]));
+  for (std::size_t a = 0; a < plan_.lane_angles.size(); ++a) {
+    const LaneAngle& angle = plan_.lane_angles[a];
+    const double* values = per_sample + static_cast<std::size_t>(angle.slot) * lanes;
+    for (std::size_t l = 0; l < lanes; ++l) own_[a * lanes + l] = HalfAngle(angle.offset + angle.scale * values[l]);
   }
 }
 
@@ -143,8 +133,11 @@ void LaneSweep<Real>::bind_numbers(const LaneNumbers<Real>& numbers) {
   numbers_ = &numbers;
   constexpr int lanes = kLanes<Real>;
   const Pass& pass = plan_.passes[0];
-  auto own = [&](int op, int lane) -> const HalfAngle& {
-    return own_[static_cast<std::size_t>(place_[static_cast<std::size_t>(op)] * lanes + lane)];
+  auto own = [&](int op, int lane) {
+    const auto& [angle, sign] = plan_.lane_angle_of[static_cast<std::size_t>(op)];
+    HalfAngle out = own_[static_cast<std::size_t>(angle * lanes + lane)];
+    out.s *= sign;
+    return out;
   };
   for (std::size_t b = 0; b < pass.blocks.size(); ++b) {
     const TileBlock& block = pass.blocks[b];
@@ -206,7 +199,7 @@ void LaneSweep<Real>::apply(const Pass& pass, std::size_t stage, Real* psi, bool
       break;
     }
     case OpKind::Gate:
-      gates_->apply(pass.geometry, pass.gates[at], psi, 0, inverse, scratch_.as<Real>(), part);
+      gates_.apply(pass.geometry, pass.gates[at], psi, 0, inverse, scratch_.as<Real>(), part);
       break;
   }
 }
@@ -228,8 +221,8 @@ void LaneSweep<Real>::forward(Real* psi, bool sparse) {
 }
 
 template <typename Real>
-void LaneSweep<Real>::tail(Real* state, bool inverse) {
-  for (const Pass& pass : plan_.tail)
+void LaneSweep<Real>::move(const std::vector<Pass>& passes, Real* state, bool inverse) {
+  for (const Pass& pass : passes)
     for (std::size_t k = 0; k < pass.stages.size(); ++k)
       apply(pass, inverse ? pass.stages.size() - 1 - k : k, state, inverse, {}, pass.geometry.groups());
 }
@@ -267,7 +260,7 @@ void LaneSweep<Real>::reverse_stage(std::size_t stage, Real* psi, Real* lambda, 
     }
     case OpKind::Gate:
       if (plan_.compiled.steps[static_cast<std::size_t>(pass.gates[at].step)].slot >= 0) {
-        gates_->reverse(pass.geometry, pass.gates[at], psi, lambda, 0, out, part);
+        gates_.reverse(pass.geometry, pass.gates[at], psi, lambda, 0, out, part);
         break;
       }
       [[fallthrough]];

@@ -44,23 +44,25 @@ struct LaneCall {
 template <typename Real>
 class LaneSweep {
  public:
-  LaneSweep(const TilePlan<Real>& plan, const Source& source, const LaneCall<Real>& call,
-            const KernelTable<Real>& kernels, Watch& watch);
+  LaneSweep(const TilePlan<Real>& plan, const LaneCall<Real>& call, const KernelTable<Real>& kernels,
+            const GateRunner<Real>& gates, Watch& watch);
 
-  // Values of the samples' own slots (n_per_sample, lanes), rotors and entries of steps that stay gates.
-  void bind(const double* per_sample, const std::vector<Rotor<Real>>& rotors,
-            const std::vector<TableEntries<Real>>& entries);
+  // Values of the samples' own slots, (n_per_sample, lanes).
+  void bind(const double* per_sample);
 
   // `sparse`: the state began as |0..0>.
   void forward(Real* psi, bool sparse);
   // Consumes psi; adds to gradients (slots, lanes). Leaves lambda at the start when `to_start`, else anywhere.
   void reverse(Real* psi, Real* lambda, double* gradients, bool to_start, bool sparse);
-  // The moves to logical order of the basis, or back.
-  void tail(Real* state, bool inverse);
+  // From logical order of the basis to that in which a sweep begins, or back.
+  void head(Real* state, bool inverse) { move(plan_.head, state, inverse); }
+  // From that in which it ends to logical order, or back.
+  void tail(Real* state, bool inverse) { move(plan_.tail, state, inverse); }
 
  private:
   using Pass = TilePass<Real>;
 
+  void move(const std::vector<Pass>& passes, Real* state, bool inverse);
   void bind_numbers(const LaneNumbers<Real>& numbers);
   void apply(const Pass& pass, std::size_t stage, Real* psi, bool inverse, Part part, u64 live);
   void reverse_stage(std::size_t stage, Real* psi, Real* lambda, Part part, u64 live);
@@ -68,14 +70,12 @@ class LaneSweep {
   const PhaseLayer<Real>& layer(const Pass& pass, std::size_t layer) const;
 
   const TilePlan<Real>& plan_;
-  const Source& source_;
   const LaneCall<Real>& call_;
   const KernelTable<Real>& kernels_;
   Watch& watch_;
   const LaneNumbers<Real>* numbers_ = nullptr;  // of the direction under way
-  std::optional<GateRunner<Real>> gates_;
-  std::vector<HalfAngle> own_;             // (ops that vary, lanes)
-  std::vector<int> place_;                 // of an op in `own_`, or -1
+  const GateRunner<Real> gates_;
+  std::vector<HalfAngle> own_;             // of the plan's lane angles, (angles, lanes)
   std::vector<BlockAngles<Real>> blocks_;  // of the pass: those that vary
   std::vector<PhaseLayer<Real>> layers_;   // the same
   std::vector<Buffer> by_lane_;

@@ -334,13 +334,24 @@ PassFacts TilePass<Real>::facts(u64 groups_of_state) const {
 
 template <typename Real>
 TilePlan<Real>::TilePlan(const Source& source, int lane_bits)
-    : words(source, lane_bits),
+    : words(source, lane_bits, tiling().chunk_bits),
       trained(find_trained(source, words)),
       gates(source.instructions.size()),
       compiled(source, words.terms, lane_bits) {
   Tiling sizes = tiling();
-  for (const Op& op : words.ops)
+  for (const Op& op : words.ops) {
     if (op.kind == OpKind::Gate) gates[static_cast<std::size_t>(op.gate)] = true;
+    lane_angle_of.emplace_back(-1, 1);
+    if (!op.varies) continue;
+    const Angle& angle = words.angles[static_cast<std::size_t>(op.angle)];
+    const Step& step = compiled.steps[static_cast<std::size_t>(angle.instruction)];
+    const int sign = angle.factor * step.scale < 0 ? -1 : 1;
+    const LaneAngle own{step.slot - source.n_shared, sign * angle.factor * step.scale,
+                        sign * (angle.constant + angle.factor * step.offset)};
+    const auto at = std::find(lane_angles.begin(), lane_angles.end(), own);
+    lane_angle_of.back() = {static_cast<int>(at - lane_angles.begin()), sign};
+    if (at == lane_angles.end()) lane_angles.push_back(own);
+  }
   const int group_bits = std::countr_zero(compiled.layout.groups);
   if (lane_bits > 0)
     sizes.tile_bits = std::min(sizes.tile_bits, std::max(kSmallTileBits, group_bits - 3));
@@ -379,9 +390,13 @@ TilePlan<Real>::TilePlan(const Source& source, int lane_bits)
     passes[p - 1].settles_forward = !takes_factor(passes[p]);
     passes[p].settles_back = !takes_factor(passes[p - 1]);
   }
-  const std::vector<bool> none(words.tail.size());
-  for (const Pass& pass : plan_passes(words.tail, lane_bits, group_bits, sizes))
-    tail.emplace_back(compiled, words.tail, none, pass, row_bits, sizes.chunk_bits);
+  auto plan_moves = [&](const std::vector<Op>& moves, std::vector<TilePass<Real>>& out) {
+    const std::vector<bool> none(moves.size());
+    for (const Pass& pass : plan_passes(moves, lane_bits, group_bits, sizes))
+      out.emplace_back(compiled, moves, none, pass, row_bits, sizes.chunk_bits);
+  };
+  plan_moves(words.head, head);
+  plan_moves(words.tail, tail);
 }
 
 template struct TilePass<float>;

@@ -29,10 +29,12 @@ void Unit<Real>::bind(const Batch& batch, u64 first, u64 count) {
   first_ = first;
   count_ = count;
   bind_rotors();
-  if (lane_sweep_)
+  if (lane_sweep_) {
     bind_gates();
-  else if (tiles_)
+    lane_sweep_->bind(per_sample_.data());
+  } else if (tiles_) {
     bind_tiles();
+  }
 }
 
 template <typename Real>
@@ -219,12 +221,12 @@ void Unit<Real>::add(const Real* states, Real* lambda) {
 
 template <typename Real>
 bool Unit<Real>::from_zero() const {
-  return !batch_->initial && (compiled_.steps.empty() || compiled_.steps[0].kind != Kind::Prepare);
+  return !batch_->initial && !starts_prepared(source_);
 }
 
 template <typename Real>
 void Unit<Real>::forward(Real* psi) {
-  const bool prepared = !compiled_.steps.empty() && compiled_.steps[0].kind == Kind::Prepare;
+  const bool prepared = starts_prepared(source_);
   const bool sparse = sweeps_ && from_zero();
   if (batch_->initial) {
     load_initial(psi);
@@ -240,7 +242,10 @@ void Unit<Real>::forward(Real* psi) {
     return;
   }
   if (prepared) apply(0, psi, false);
-  if (lane_sweep_) return lane_sweep_->forward(psi, from_zero());
+  if (lane_sweep_) {
+    if (batch_->initial) lane_sweep_->head(psi, false);
+    return lane_sweep_->forward(psi, from_zero());
+  }
   double factor = 1;
   for (const TilePass<Real>& pass : tiles_->passes) {
     if (pass.whole >= 0)
@@ -296,7 +301,11 @@ void Unit<Real>::reverse_step(std::size_t i, Real* psi, Real* lambda, double* gr
 
 template <typename Real>
 void Unit<Real>::reverse(Real* psi, Real* lambda, double* gradients, bool to_start) {
-  if (lane_sweep_) return lane_sweep_->reverse(psi, lambda, gradients, to_start, from_zero());
+  if (lane_sweep_) {
+    lane_sweep_->reverse(psi, lambda, gradients, to_start, from_zero());
+    if (to_start) lane_sweep_->head(lambda, true);
+    return;
+  }
   if (tiles_) return reverse_tiles(psi, lambda, gradients, to_start);
   const auto& steps = compiled_.steps;
   std::size_t first = 0;  // nothing before the first parameter has a gradient

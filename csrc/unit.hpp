@@ -41,7 +41,9 @@ class Unit {
         kernels_(kernels),
         trig_(trig),
         executor_(executor) {
-    if (call) lane_sweep_.emplace(*tiles, source, *call, kernels, executor_.watch);
+    if (call)
+      lane_sweep_.emplace(*tiles, *call, kernels, GateRunner<Real>{kernels, gate_rotors_, gate_entries_},
+                          executor_.watch);
   }
 
   void copy(const Real* from, Real* to) const;

@@ -21,6 +21,7 @@ void Unit<Real>::bind_tiles() {
 
 template <typename Real>
 void Unit<Real>::bind_gates() {
+  if (std::find(tiles_->gates.begin(), tiles_->gates.end(), true) == tiles_->gates.end()) return;
   const std::size_t steps = compiled_.steps.size();
   gate_rotors_.resize(steps);
   gate_entries_.resize(steps);
@@ -35,7 +36,6 @@ void Unit<Real>::bind_gates() {
       gate_rotors_[i] = rotor(i, false);
     }
   }
-  if (lane_sweep_) lane_sweep_->bind(per_sample_.data(), gate_rotors_, gate_entries_);
 }
 
 template <typename Real>

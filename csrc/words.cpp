@@ -32,6 +32,13 @@ class Rewriter {
     open_.resize(static_cast<std::size_t>(source.n_bits));
   }
 
+  // Begins with a relabelling, which |0..0> does not see: groups that differ in high bits only would lie multiples of
+  // 4 KiB apart, in one set of the first-level cache.
+  void spread(int from) {
+    for (int q = from; q < source_.n_bits; ++q) controlled_flip(q, one((q - from) % std::min(from, kSetBits)));
+    for (const auto& [control, x] : done_) out_.head.push_back(move(control, x));
+  }
+
   void run() {
     for (std::size_t i = 0; i < source_.instructions.size(); ++i) instruction(static_cast<int>(i));
     close(~u64{0});
@@ -162,6 +169,13 @@ class Rewriter {
     touched_ |= one(control) | x;
   }
 
+  static Op move(int control, u64 x) {
+    Op op{OpKind::Move};
+    op.flips = x;
+    op.signs = one(control);
+    return op;
+  }
+
   void flip(u64 x) {
     offset_ ^= physical_flips(x);
     touched_ |= x;
@@ -172,10 +186,7 @@ class Rewriter {
     if (!touched_) return;
     u64 offset = offset_;
     for (const auto& [control, x] : done_) {
-      Op op{OpKind::Move};
-      op.flips = x;
-      op.signs = one(control);
-      out_.ops.push_back(op);
+      out_.ops.push_back(move(control, x));
       if (offset & one(control)) offset ^= x;
     }
     if (offset) {
@@ -325,7 +336,18 @@ class Rewriter {
 
 }  // namespace
 
-Words::Words(const Source& source, int lane_bits) { Rewriter(*this, source, lane_bits).run(); }
+Words::Words(const Source& source, int lane_bits, int spread_from) {
+  if (lane_bits == 0 && spread_from < source.n_bits && spread_from > 0 && !starts_prepared(source)) {
+    Rewriter rewriter(*this, source, lane_bits);
+    rewriter.spread(spread_from);
+    rewriter.run();
+    if (std::none_of(ops.begin(), ops.end(),
+                     [](const Op& op) { return op.kind == OpKind::Gate || op.kind == OpKind::Move; }))
+      return;
+    *this = Words();
+  }
+  Rewriter(*this, source, lane_bits).run();
+}
 
 std::vector<double> Words::evaluate(const Source& source, const std::vector<double>& of_instruction) const {
   std::vector<Euler> of_group;

@@ -31,14 +31,18 @@ struct Group {
 
 struct Words {
   std::vector<Op> ops;
+  std::vector<Op> head;  // moves that put a state in logical order into that in which the ops begin
   std::vector<Op> tail;  // moves that put the state into logical order
   std::vector<Angle> angles;
   std::vector<Group> groups;
   std::vector<Term> terms;  // the observables, in physical words
   std::vector<double> term_signs;
 
-  // Without bits among the lanes these are samples: an angle of theirs joins no group.
-  Words(const Source& source, int lane_bits);
+  Words() = default;
+
+  // Without bits among the lanes these are samples: an angle of theirs joins no group, and from `spread_from` on a bit
+  // takes a low one along, where no instruction stays a gate.
+  Words(const Source& source, int lane_bits, int spread_from);
 
   // The angles of ops for the angles of instructions.
   std::vector<double> evaluate(const Source& source, const std::vector<double>& of_instruction) const;
