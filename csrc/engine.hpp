@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "tiles.hpp"
+#include "tile_plan.hpp"
 
 namespace ketgrad {
 

@@ -10,6 +10,7 @@
 #include "gate_runner.hpp"
 #include "numbers.hpp"
 #include "parallel.hpp"
+#include "tile_plan.hpp"
 
 namespace ketgrad {
 
