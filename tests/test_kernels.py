@@ -98,17 +98,17 @@ def test_states_that_do_not_fit_pass_in_chunks(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_memory_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = kg.compile(kernels.feature_map("angle", 20))
-    x = RNG.normal(size=(3, 20))
+    model = kg.compile(kernels.feature_map("angle", 21))
+    x = RNG.normal(size=(5, 21))
     gram = kernels.fidelity(model, x)
-    monkeypatch.setenv("KETGRAD_MAX_MEMORY", str(40 << 20))  # two states of 16 MiB, not three
+    monkeypatch.setenv("KETGRAD_MAX_MEMORY", str(70 << 20))  # two states of 32 MiB, not five
     np.testing.assert_allclose(kernels.fidelity(model, x), gram, atol=1e-14)
-    with pytest.raises(OutOfMemoryError, match="alignment of 3 samples needs 192.0 MiB"):
-        kernels.alignment(model, x, [0, 1, 1], None)
-    with pytest.raises(OutOfMemoryError, match="kernel of 2000 x 2000 needs"):
-        kernels.fidelity(kernels.feature_map("angle", 1), np.zeros((2000, 1)))
-    monkeypatch.setenv("KETGRAD_MAX_MEMORY", str(10 << 20))
-    with pytest.raises(OutOfMemoryError, match="20 qubits"):
+    with pytest.raises(OutOfMemoryError, match="alignment of 5 samples needs 640.0 MiB"):
+        kernels.alignment(model, x, [0, 1, 1, 0, 0], None)
+    with pytest.raises(OutOfMemoryError, match="kernel of 3000 x 3000 needs"):
+        kernels.fidelity(kernels.feature_map("angle", 1), np.zeros((3000, 1)))
+    monkeypatch.setenv("KETGRAD_MAX_MEMORY", str(20 << 20))
+    with pytest.raises(OutOfMemoryError, match="21 qubits"):
         kernels.fidelity(model, x)
 
 

@@ -72,12 +72,12 @@ def fidelity(
     out = np.empty((len(left), len(right)))
     state_bytes = model.dtype.itemsize << model.circuit.n_wires
     held = min(_HELD, how_many(len(left), 2 * state_bytes))
+    step = how_many(min(len(right), max(1, CHUNK_BYTES // state_bytes)), 2 * state_bytes)
     for start in range(0, len(left), held):
         rows = slice(start, min(start + held, len(left)))
         states = _states(model, weights, left[rows])
         if same:
             _fill_gram(out[rows, rows], states)
-        step = max(1, CHUNK_BYTES // state_bytes)
         for first in range(rows.stop if same else 0, len(right), step):
             columns = slice(first, first + step)
             _fill_overlaps(out[rows, columns], states, _states(model, weights, right[columns]))
