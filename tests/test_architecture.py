@@ -33,6 +33,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("gradients",),
     ("engines", "arguments", "plan_text", "measured", "model"),
     ("checkpoint", "persistence", "drawing", "drawing_graphics"),
+    ("feature_maps", "kernels"),
     ("data", "optimise", "hybrid", "settings", "train", "baseline", "charts", "report", "job", "peers", "compare"),
     ("interfaces", "compiling"),
     ("sklearn", "pennylane_device", "console", "cli", "__main__", "__init__"),
@@ -60,12 +61,12 @@ APART = [  # (these modules, never import those)
 OPTIONAL = {  # module: the only files that may import it, whatever the place
     "numba": ("backends.",),
     "pennylane": ("pennylane_device.", "peers", "compare"),
-    "sklearn": ("sklearn", "data", "baseline", "train", "job", "hybrid"),
+    "sklearn": ("sklearn.", "data", "baseline", "train", "job", "hybrid"),
     "torch": ("interfaces.torch_interface", "peers"),
     "jax": ("interfaces.jax_interface",),
     "autograd": ("interfaces.autograd_interface",),
     "matplotlib": ("drawing", "drawing_graphics", "charts", "report"),
-    "pandas": ("data", "sklearn", "settings"),
+    "pandas": ("data", "settings"),
     "tqdm": ("console", "cli", "train"),
     "scipy": (),
 }
