@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from common import Figure, Picture, finish, options, progress
 from scipy.optimize import minimize
+from shared import Figure, Picture, finish, options, progress
 
 import ketgrad as kg
 
@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> list[Figure]:
     sizes = (4, 6, 8) if chosen.quick else (4, 6, 8, 10, 12, 14)
     exact = {n: -2 / np.sin(np.pi / (2 * n)) for n in sizes}
     energies: dict[int, list[float]] = {n: [] for n in sizes}
-    for n, layers in progress([(n, p) for n in sizes for p in range(1, n // 2 + 1)], "rings"):
+    cases = [(n, layers) for n in sizes for layers in range(1, n // 2 + 1)]
+    for n, layers in progress(cases, "rings"):
         energies[n].append(ground_state(n, layers))
 
     picture = Picture(figsize=(5.5, 3.5), layout="constrained")
@@ -61,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> list[Figure]:
         errors = np.maximum(1e-16, 1 - np.array(energies[n]) / exact[n])
         axes.semilogy(range(1, n // 2 + 1), errors, "o-", label=f"{n} spins")
     axes.set(title="critical Ising ring: exact at n/2 layers", xlabel="layers", ylabel="relative error of the energy")
-    axes.legend()
-    figures = [Figure(f"{n} spins, {n // 2} layers", energies[n][-1], exact[n], SOURCE, 1e-9, 10) for n in sizes]
+    axes.legend(loc="lower left")
+    figures = [Figure(f"{n} spins, {n // 2} layers", energies[n][-1], exact[n], SOURCE, 1e-9, ".10f") for n in sizes]
     return finish(figures, picture, chosen.out / "ising.png")
 
 

@@ -1,9 +1,9 @@
 """A quantum kernel in scikit-learn's support vector machine, on the data it was invented for.
 
-Havlicek et al. (Nature 567, 209): two features in [0, 2 pi) become a state of two qubits by Hadamards and phases, twice; the
-kernel is the overlap |<x|y>|^2. Their data are labelled by the sign of <x| V^+ ZZ V |x> for a random unitary V, with a gap of
-0.3, so the machine can be right for every point, while a classical kernel of the two features sees islands.
-N points are N states and one matrix product, not N^2 circuits.
+Havlicek et al. (Nature 567, 209): two features in [0, 2 pi) become a state of two qubits by Hadamards and phases,
+twice; the kernel is the overlap |<x|y>|^2. Their data are labelled by the sign of <x| V^+ ZZ V |x> for a random unitary
+V, with a gap of 0.3: made for this kernel, which can be right for every point, and hard for kernels of the two numbers.
+That says nothing of other data. N points are N states and one matrix product, not N^2 circuits.
 
     python examples/kernel_svc.py [--quick] [--out FOLDER] [--seed N]
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from common import Figure, Picture, finish, options, progress
+from shared import Figure, Picture, finish, options, progress
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> list[Figure]:
     score_axes.legend()
     source = "every point, Havlicek et al., Nature 567, 209"
     name = f"test accuracy, {sizes[-1]} points"
-    figures = [Figure(name, scores["quantum kernel"][-1], 1.0, source, 0.02, 3)]
+    figures = [Figure(name, scores["quantum kernel"][-1], 1.0, source, 0.02, ".3f")]
     return finish(figures, picture, chosen.out / "kernel_svc.png")
 
 

@@ -1,8 +1,8 @@
 """QAOA for MaxCut: the shares of edges that theory promises on the Petersen and Heawood graphs and on rings.
 
-A layer is exp(-i gamma C) exp(-i beta sum X), C counting the edges that are cut: one `evolve` each. What p layers reach is
-known where no cycle is shorter than 2p + 2: for rings, and for 3-regular graphs. The landscape of one layer is one batch,
-with gamma and beta as inputs instead of weights.
+A layer is exp(-i gamma C) and then exp(-i beta sum X), C counting the edges that are cut: one `evolve` each. What p
+layers reach is known where no cycle is shorter than 2p + 2: for rings, and for 3-regular graphs. The landscape of one
+layer is one batch, with gamma and beta as inputs instead of weights.
 
     python examples/maxcut.py [--quick] [--out FOLDER]
 """
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import networkx as nx
 import numpy as np
-from common import Figure, Picture, finish, options, progress
 from scipy.optimize import minimize
+from shared import Figure, Picture, finish, options, progress
 
 import ketgrad as kg
 
@@ -53,14 +53,17 @@ def best_angles(model: kg.Model, layers: int) -> tuple[float, np.ndarray]:
 def main(argv: Sequence[str] | None = None) -> list[Figure]:
     """Train every graph, sample cuts, draw the landscape, and give the figures."""
     chosen = options(__doc__, argv)
-    graphs = [("Petersen", nx.petersen_graph(), 1, SHARES[1], WANG), ("Heawood", nx.heawood_graph(), 2, SHARES[2], WURTZ)]
+    graphs = [
+        ("Petersen", nx.petersen_graph(), 1, SHARES[1], WANG),
+        ("Heawood", nx.heawood_graph(), 2, SHARES[2], WURTZ),
+    ]
     for p in range(1, 4 if chosen.quick else 7):
         graphs.append((f"ring of {2 * p + 2}", nx.cycle_graph(2 * p + 2), p, (2 * p + 1) / (2 * p + 2), FARHI))
     figures = []
     for name, graph, layers, share, source in progress(graphs, "graphs"):
         model = qaoa(graph, layers)
         value, angles = best_angles(model, layers)
-        figures.append(Figure(f"{name}, p = {layers}", value, share, source, 1e-9, 12))
+        figures.append(Figure(f"{name}, p = {layers}", value, share, source, 1e-9, ".12f"))
         if name == "Petersen":
             petersen, optimum = graph, angles[0]
             sides = model.sample(angles, shots=1000, seed=0)

@@ -1,8 +1,9 @@
-"""Data re-uploading: one qubit learns a circle, which no circuit that sees its data once can.
+"""Data re-uploading: one qubit learns a circle when it sees the data often enough.
 
-The problem of Perez-Salinas et al. (Quantum 4, 226, arXiv:1907.02085): points of the square [-1, 1]^2, inside or outside
-the circle of radius sqrt(2/pi), which has half the area. Each layer is one Rot whose angles are weights plus weights times
-coordinates; ketgrad differentiates such products by itself. A prediction is the state that is nearer, |0> or |1>.
+The problem of Perez-Salinas et al. (Quantum 4, 226, arXiv:1907.02085): points of the square [-1, 1]^2, inside or
+outside the circle of radius sqrt(2/pi), which has half the area. Each layer is one Rot whose angles are weights plus
+weights times coordinates; ketgrad differentiates such products by itself. The state that is nearer, |0> or |1>, is the
+prediction.
 
     python examples/reuploading.py [--quick] [--out FOLDER] [--seed N]
 """
@@ -12,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from common import Figure, Picture, finish, options, progress
 from scipy.optimize import minimize
+from shared import Figure, Picture, finish, options, progress
 from sklearn.svm import SVC
 
 import ketgrad as kg
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> list[Figure]:
 
     machine = SVC(C=100).fit(x, labels).score(test_x, test_labels)
     name = f"test accuracy, {depths[-1]} layers"
-    figures = [Figure(name, accuracies[depths[-1]], machine, "an RBF SVC on the same 200 points", 0.05, 3)]
+    figures = [Figure(name, accuracies[depths[-1]], machine, "an RBF SVC on the same 200 points", 0.05, ".3f")]
     return finish(figures, picture, chosen.out / "reuploading.png")
 
 

@@ -1,8 +1,8 @@
 """A hybrid network in torch on scikit-learn's ten-class digits: `kg.torch.Layer` between two linear layers.
 
-The circuit is a layer like any other: the optimiser, the loss, the DataLoader and `state_dict` are torch's. Beside it stands
-the same network with a hyperbolic tangent in the circuit's place, of as many outputs. No advantage is claimed: on
-this task both do well.
+The circuit is a layer like any other: optimiser, schedule, loss and DataLoader are torch's. Beside it stands the same
+network with a layer of hyperbolic tangents in the circuit's place, of as many outputs. No advantage is claimed: both do
+equally well.
 
     python examples/torch_digits.py [--quick] [--out FOLDER] [--seed N]
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from common import Figure, Picture, finish, options, progress
+from shared import Figure, Picture, finish, options, progress
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch.utils.data import DataLoader, TensorDataset
@@ -91,9 +91,9 @@ def main(argv: Sequence[str] | None = None) -> list[Figure]:
         last.append(accuracies[-1])
         print(f"{name}: {parameters} parameters, {time.perf_counter() - started:.1f} s")
         axes.plot(range(1, epochs + 1), accuracies, label=f"{name}, {parameters} parameters")
-    axes.set(title="digits, 10 classes", xlabel="epoch", ylabel="test accuracy", ylim=(0.5, 1))
+    axes.set(title="digits, 10 classes", xlabel="epoch", ylabel="test accuracy", ylim=(0.8, 1))
     axes.legend(loc="lower right")
-    figures = [Figure("test accuracy", last[0], last[1], "tanh in the circuit's place, trained here", 0.05, 3)]
+    figures = [Figure("test accuracy", last[0], last[1], "tanh in the circuit's place, trained here", 0.05, ".3f")]
     return finish(figures, picture, chosen.out / "torch_digits.png")
 
 

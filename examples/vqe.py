@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from common import Figure, Picture, finish, options, progress
 from scipy.optimize import minimize
+from shared import Figure, Picture, finish, options, progress
 
 import ketgrad as kg
 
@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> list[Figure]:
     for name, length in (*exact, ("LiH", 1.45), ("LiH", 1.6), ("H4", 1.0), ("BeH2", 1.3264), ("H2O", 0.9584)):
         for molecule, energy in curves.get(name, ()):
             if molecule.length == length:
-                tolerance = exact.get((name, length), CHEMICAL_ACCURACY)
-                figures.append(Figure(f"{name} {length} A, hartree", energy, molecule.energies["fci"], SOURCE, tolerance))
+                reference, allowed = molecule.energies["fci"], exact.get((name, length), CHEMICAL_ACCURACY)
+                figures.append(Figure(f"{name} {length} A, hartree", energy, reference, SOURCE, allowed))
 
     picture = Picture(figsize=(10, 3.2), layout="constrained")
     *places, errors = picture.subplots(1, 3)
@@ -69,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> list[Figure]:
         axes.set(title=name, xlabel="bond length / angstrom", ylabel="energy / hartree")
         axes.legend()
     for name, points in curves.items():
-        errors.semilogy([m.length for m, _ in points], [abs(e - m.energies["fci"]) for m, e in points], ".-", label=name)
+        lengths, differences = zip(*((m.length, abs(e - m.energies["fci"])) for m, e in points), strict=True)
+        errors.semilogy(lengths, differences, ".-", label=name)
     errors.axhline(CHEMICAL_ACCURACY, c="k", lw=0.8, ls=":", label="chemical accuracy")
     errors.set(title="VQE - FCI", xlabel="bond length / angstrom", ylabel="hartree")
     errors.legend(fontsize=7, loc="center right")

@@ -171,7 +171,7 @@ def read_fcidump(path: str | os.PathLike[str]) -> Molecule:
     try:
         n, electrons, spin = int(keys["NORB"]), int(keys["NELEC"]), int(keys.get("MS2", 0))
     except (KeyError, ValueError):
-        raise DataError(f"{source} is no FCIDUMP file: its head gives NORB and NELEC, as in &FCI NORB=2,NELEC=2") from None
+        raise DataError(f"{source}: an FCIDUMP file begins with NORB and NELEC, as in &FCI NORB=2,NELEC=2") from None
     if spin or electrons % 2 or not 0 < electrons <= 2 * n <= MAX_WIRES:
         raise DataError(
             f"{source}: an even number of paired electrons in at most {MAX_WIRES // 2} orbitals is supported, got "
@@ -187,7 +187,9 @@ def read_fcidump(path: str | os.PathLike[str]) -> Molecule:
             if not math.isfinite(number) or max(p, q, r, s) >= n or min(p, q, r, s) < -1:
                 raise ValueError
         except ValueError:
-            raise DataError(f"{source}: a line is a finite number and 4 indices up to {n}, got {line.strip()!r}") from None
+            raise DataError(
+                f"{source}: a line is a number and 4 indices up to {n}, got {line.strip()[:60]!r}"
+            ) from None
         if r >= 0:
             for a, b, c, d in ((p, q, r, s), (r, s, p, q)):
                 two[a, b, c, d] = two[b, a, c, d] = two[a, b, d, c] = two[b, a, d, c] = number
@@ -218,9 +220,9 @@ def excitations(n_electrons: int, n_wires: int) -> list[tuple[int, ...]]:
 def uccsd(circuit: Circuit, n_electrons: int) -> Circuit:
     """Append the Hartree-Fock state and all single and double excitations, one new weight "uccsd" for each.
 
-    exp(t (a_a^+ a_i - h.c.)) and its doubles, doubles first, in one Trotter step; weights of 0 are the Hartree-Fock state
-    (Peruzzo et al. 2014; circuits after Yordanov, Arvidsson-Shukur and Barnes 2020: the sign that electrons on the wires
-    between give a hop is a CZ from each of them).
+    A factor exp(-t/2 (T - T^+)) for each T = a_a^+ a_i or a_a^+ a_b^+ a_j a_i, in the order of `excitations`: one
+    Trotter step of the unitary (Peruzzo et al. 2014). Weights of 0 are the Hartree-Fock state. Circuits after Yordanov,
+    Arvidsson-Shukur and Barnes (2020): the sign that electrons on the wires between give a hop is a CZ from each.
 
     Raises:
         CircuitError: not an even number of electrons that leaves wires empty, or an odd number of wires.

@@ -19,7 +19,7 @@ class Figure(NamedTuple):
     Attributes:
         source: where the reference is from.
         tolerance: a larger difference is printed as one.
-        digits: shown after the point.
+        form: how both are shown.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Figure(NamedTuple):
     reference: float
     source: str
     tolerance: float
-    digits: int = 9
+    form: str = ".9f"
 
     @property
     def agrees(self) -> bool:
@@ -39,7 +39,9 @@ def options(about: str, argv: Sequence[str] | None, seed: int | None = None) -> 
     """`quick`, `out` and, where a program draws random numbers, `seed`."""
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer points, the same figures where they are exact")
-    parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder of the picture (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("pictures"), help="folder of the picture (default: %(default)s)"
+    )
     if seed is not None:
         parser.add_argument("--seed", type=int, default=seed, help="of all random numbers (default: %(default)s)")
     threadpool_limits(1, "blas")  # the small matrices of optimisers: threads would only get in the way of ketgrad's
@@ -65,7 +67,7 @@ def finish(figures: list[Figure], picture: Picture, path: Path) -> list[Figure]:
     for f in figures:
         verdict = "agrees" if f.agrees else "DIFFERS"
         print(
-            f"{f.name:{width}}  {f.value:.{f.digits}f}  reference {f.reference:.{f.digits}f} ({f.source}): {verdict}, "
+            f"{f.name:{width}}  {f.value:{f.form}}  reference {f.reference:{f.form}} ({f.source}): {verdict}, "
             f"by {f.value - f.reference:+.1e} with {f.tolerance:.1e} allowed"
         )
     print(f"picture: {path}")
