@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> list[Figure]:
     x, test_x, labels, test_labels = map(torch.as_tensor, split)
     data, test = TensorDataset(x, labels), TensorDataset(test_x, test_labels)
 
-    epochs = 5 if chosen.quick else 30
+    epochs = 3 if chosen.quick else 30
     rivals = {
         f"circuit of {QUBITS} qubits": quantum_layer(),
         f"{READOUTS} tanh units": torch.nn.Sequential(torch.nn.Linear(QUBITS, READOUTS), torch.nn.Tanh()),
