@@ -1,8 +1,8 @@
 """VQE: ground states of H2, LiH and others by unitary coupled cluster, beside full configuration interaction (FCI).
 
 The circuit starts from the Hartree-Fock state and mixes in all single and double excitations. With two electrons that
-reaches every state, so H2 must be exact; four electrons and more leave a small error. A curve takes its angles from
-length to length.
+reaches every state, so H2 must be exact; four electrons and more leave an error, small near equilibrium and beyond
+chemical accuracy where several bonds are stretched. A curve takes its angles from length to length.
 
     python examples/vqe.py [--quick] [--out FOLDER]
 """

@@ -28,7 +28,7 @@ NOT_PROGRAMS = {"shared.py", "make_molecules.py"}
 @pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
     """The programs keep BLAS to one thread; afterwards it is as before."""
-    with threadpoolctl.threadpool_limits(None):
+    with threadpoolctl.threadpool_limits(1, "blas"):
         yield
 
 
