@@ -27,7 +27,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("_version", "errors"),
     ("pauli", "shift_rules", "memory", "finite"),
     ("factors", "gate_spec", "gates", "gate_reference", "expressions", "evolution"),
-    ("circuit", "program"),
+    ("circuit", "program", "molecules"),
     ("lowering", "backends"),
     ("simulator", "shadows"),
     ("gradients",),
