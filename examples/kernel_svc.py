@@ -39,11 +39,6 @@ def hidden_observable(rng: np.random.Generator) -> kg.PauliSum:
     return kg.Hermitian(unitary.conj().T @ np.diag([1, -1, -1, 1]) @ unitary, wires=[0, 1])
 
 
-def kernel(model: kg.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """|<x|y>|^2 of all pairs, (len(x), len(y))."""
-    return np.abs(model.state(inputs=x).conj() @ model.state(inputs=y).T) ** 2
-
-
 def main(argv: Sequence[str] | None = None) -> list[Figure]:
     """Make the data, fit both machines for growing numbers of points, draw, and give the accuracies."""
     chosen = options(__doc__, argv, seed=0)
@@ -57,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> list[Figure]:
     sizes = (40, 100) if chosen.quick else (20, 40, 60, 100, 150, 200, 300)
     scores: dict[str, list[float]] = {"quantum kernel": [], "RBF kernel": []}  # the second with its best C and gamma
     for count in progress(sizes, "training sets"):
-        machine = SVC(C=1e3, kernel=lambda a, b: kernel(model, a, b)).fit(x[:count], labels[:count])
+        machine = SVC(C=1e3, kernel=lambda a, b: kg.kernels.fidelity(model, a, b)).fit(x[:count], labels[:count])
         scores["quantum kernel"].append(machine.score(test_x, test_labels))
         rival = GridSearchCV(SVC(), {"C": [1, 10, 100, 1000], "gamma": [0.3, 1, 3, 10]}).fit(x[:count], labels[:count])
         scores["RBF kernel"].append(rival.score(test_x, test_labels))

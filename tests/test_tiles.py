@@ -33,16 +33,26 @@ def restored() -> Iterator[None]:
     _core.set_tiling(*before)
 
 
-def tiled(seed: int, dtype: str, tiling: tuple[int, ...]) -> list[np.ndarray]:
+def tiled(seed: int, dtype: str, tiling: tuple[int, ...], batch: int | None = None) -> list[np.ndarray]:
     """Everything, with tiles of one size."""
     _core.set_tiling(*tiling)
-    return everything(seed, dtype, "native")
+    return everything(seed, dtype, "native", batch)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["complex128", "complex64"]), st.sampled_from(TILINGS))
 @settings(max_examples=DRAWS)
 def test_tiles_agree_with_gate_by_gate(seed, dtype, tiling):
     for ours, wanted in zip(tiled(seed, dtype, tiling), tiled(seed, dtype, GATE_BY_GATE), strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=0, atol=TOLERANCE[dtype] * max(1.0, np.abs(wanted).max()))
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from(["complex128", "complex64"]), st.integers(3, 20), st.sampled_from([1, 2, 7])
+)
+@settings(max_examples=DRAWS)
+def test_samples_as_lanes_agree_with_gate_by_gate(seed, dtype, batch, chunk_bits):
+    found = zip(tiled(seed, dtype, (3, 11, 6, chunk_bits), batch), tiled(seed, dtype, GATE_BY_GATE, batch), strict=True)
+    for ours, wanted in found:
         np.testing.assert_allclose(ours, wanted, rtol=0, atol=TOLERANCE[dtype] * max(1.0, np.abs(wanted).max()))
 
 
