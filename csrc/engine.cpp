@@ -148,16 +148,13 @@ class EngineOf final : public Engine {
     });
   }
 
-  std::vector<PassFacts> passes() const override {
-    std::vector<PassFacts> out;
-    if (use_lanes(1)) return out;
-    const Ready& r = ready(false);
+  Choice choice(u64 batch_size) const override {
+    Choice out = estimate(batch_size);
+    const Ready& r = ready(out.in_lanes);
     if (r.tiles)
-      for (const TilePass<Real>& pass : r.tiles->passes) out.push_back(pass.facts(r.compiled().layout.groups));
+      for (const TilePass<Real>& pass : r.tiles->passes) out.passes.push_back(pass.facts(r.compiled().layout.groups));
     return out;
   }
-
-  std::string mode(u64 batch_size) const override { return use_lanes(batch_size) ? "lanes" : "single"; }
 
  private:
   static constexpr u64 kGroupBytes = 128;
@@ -186,15 +183,17 @@ class EngineOf final : public Engine {
 
   // Depends on the circuit's size and the batch alone. Measured for a few layers, in microseconds: a tile of samples
   // takes 10 and 0.3 a group, a single sample 8 and 0.8 a group, of which it has fewer, or 0.45 where there are many.
-  bool use_lanes(u64 batch_size) const {
+  Choice estimate(u64 batch_size) const {
     const int lane_bits = std::countr_zero(lanes);
-    if (source_.n_bits <= lane_bits) return true;
-    if (source_.n_bits > kMaxLanesBits) return false;
-    const double groups = static_cast<double>(u64{1} << source_.n_bits);
-    const double tiles = static_cast<double>((batch_size + lanes - 1) / lanes);
-    const double own_groups = groups / static_cast<double>(lanes), each = own_groups < 256 ? 0.8 : 0.45;
-    return tiles * (10 + 0.3 * groups) <= static_cast<double>(batch_size) * (8 + each * own_groups);
+    if (source_.n_bits <= lane_bits) return {true, lanes, 0, 0, {}};
+    if (source_.n_bits > kMaxLanesBits) return {false, lanes, 0, 0, {}};
+    const double groups = static_cast<double>(u64{1} << source_.n_bits), own = groups / static_cast<double>(lanes);
+    const double in_lanes = static_cast<double>((batch_size + lanes - 1) / lanes) * (10 + 0.3 * groups);
+    const double single = static_cast<double>(batch_size) * (8 + (own < 256 ? 0.8 : 0.45) * own);
+    return {in_lanes <= single, lanes, in_lanes, single, {}};
   }
+
+  bool use_lanes(u64 batch_size) const { return estimate(batch_size).in_lanes; }
 
   // For one of the two layouts; a large state goes by a plan of tiles.
   struct Ready {

@@ -299,7 +299,8 @@ PassFacts TilePass<Real>::facts(u64 groups_of_state) const {
   f.lane_turns = static_cast<int>(turns.size());
   f.layers = static_cast<int>(layers.size());
   for (const TileLayer& layer : layers) {
-    std::size_t phases = layer.fixed.size() + layer.scalars.size() + layer.lanes.size() + layer.table.size();
+    std::size_t phases =
+        layer.fixed.size() + layer.scalars.size() + layer.lanes.size() + layer.table.size() + layer.varied.size();
     for (const auto& cross : layer.cross) phases += cross.second.size();
     f.phases += static_cast<int>(phases);
     f.crossings += static_cast<int>(layer.cross.size());
