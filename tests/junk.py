@@ -345,7 +345,7 @@ def core(backend: str) -> Iterator[Call]:
     yield from with_junk(
         "_core.Plan.pullback", plan.pullback, [np.zeros(2), np.zeros((4, 1)), np.zeros((1, 4, 2)), None, True]
     )
-    yield from with_junk("_core.Plan.mode", plan.mode, [3])
+    yield from with_junk("_core.Plan.choice", plan.choice, [3])
     yield from with_junk("_core.probabilities", _core.probabilities, [states, [0, 1]])
     yield from with_junk("_core.sample", _core.sample, [states, np.zeros((4, 5)), [0, 1]])
     yield from with_junk("_core.counts", _core.counts, [states, np.zeros((4, 5)), [0, 1]])
