@@ -7,6 +7,7 @@
 #include "matrices.inc.hpp"
 #include "moves.inc.hpp"
 #include "phases.inc.hpp"
+#include "shifts.inc.hpp"
 #include "terms.inc.hpp"
 #include "turns.inc.hpp"
 
@@ -18,7 +19,8 @@ constexpr KernelTable<Real> make_table() {
   return {pair<Real>,          permute<Real>,        diagonal<Real>,         mix<Real>,           dense<Real>,
           table<Real>,         pair_reverse<Real>,   diagonal_reverse<Real>, table_reverse<Real>, turns<Real>,
           turns_reverse<Real>, move<Real>,           shuffle<Real>,          flip_inner<Real>,    phase_table<Real>,
-          phases<Real>,        phases_reverse<Real>, signed_sums<Real>,      expect<Real>,        observe<Real>};
+          phases<Real>,        phases_reverse<Real>, signed_sums<Real>,      expect<Real>,        observe<Real>,
+          combine<Real>,       cumulate<Real>};
 }
 
 }  // namespace

@@ -5,7 +5,7 @@ Owns: nothing but that. Importing this module where the core is absent raises Mo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ import ketgrad._core as _core  # `from .. import _core` would not name the missi
 
 from ..program import Program
 from .contract import Array, Backend, Outcomes, Plan, States, Tallies
+
+if TYPE_CHECKING:
+    from .shifted import ShiftedPlan
 
 
 class NativePlan(Plan):
@@ -78,6 +81,13 @@ class NativeBackend(Backend):
 
     def _prepare(self, program: Program, dtype: np.dtype[Any]) -> Plan:
         return NativePlan(program, dtype)
+
+    def _prepare_shifts(self, program: Program, dtype: np.dtype[Any]) -> ShiftedPlan:
+        from .native_shifts import MAX_BITS, NativeShifts
+
+        if program.n_bits > MAX_BITS:
+            return super()._prepare_shifts(program, dtype)
+        return NativeShifts(program, dtype)
 
     def _probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
         return _core.probabilities(states, list(bits))
