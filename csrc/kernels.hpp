@@ -221,6 +221,9 @@ struct KernelTable {
   void (*combine)(Real* out, const CombineOp<Real>&, std::uint64_t begin, std::uint64_t end);
   // ends[l * stride + i]: the sum of squares of lane l up to and with group i, in lanes mode.
   void (*cumulate)(const Real* psi, std::uint64_t groups, double* ends, std::uint64_t stride);
+  // Sums of count * (value - about) and of count * (value - about)^2.
+  void (*weigh)(const double* counts, const double* values, std::uint64_t size, double about, double* sum,
+                double* squares);
 };
 
 struct Kernels {

@@ -1,4 +1,5 @@
-// Sums of a few states with a weight for each lane, and the cumulative probabilities of the states in the lanes.
+// Sums of a few states with a weight for each lane, the cumulative probabilities of the states in the lanes, and
+// moments of what was drawn from them.
 #pragma once
 
 #include "lanes.inc.hpp"
@@ -33,6 +34,35 @@ void cumulate(const Real* psi, u64 groups, double* ends, u64 stride) {
     }
     for (int l = 0; l < kLanes<Real>; ++l) ends[static_cast<u64>(l) * stride + i] = running[l];
   }
+}
+
+inline double total(const Half<double>& h) {
+  double sum = 0;
+  for (int k = 0; k < Lanes<double>::count; ++k)
+    for (int l = 0; l < Lanes<double>::width; ++l) sum += h.r[k][l];
+  return sum;
+}
+
+inline void weigh(const double* counts, const double* values, u64 size, double about, double* sum, double* squares) {
+  Half<double> s = zero_half<double>(), q = zero_half<double>();
+  const Half<double> zero = broadcast(about);
+  u64 i = 0;
+  for (; i + kLanes<double> <= size; i += kLanes<double>) {
+    const Half<double> c = load_half(counts + i), v = load_half(values + i);
+    for (int k = 0; k < Lanes<double>::count; ++k) {
+      const Reg<double> d = v.r[k] - zero.r[k], w = c.r[k] * d;
+      s.r[k] += w;
+      q.r[k] += w * d;
+    }
+  }
+  double rest = 0, rest_squares = 0;
+  for (; i < size; ++i) {
+    const double d = values[i] - about;
+    rest += counts[i] * d;
+    rest_squares += counts[i] * d * d;
+  }
+  *sum = total(s) + rest;
+  *squares = total(q) + rest_squares;
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ class ShotMoments {
   struct Scratch {
     Buffer turned, ends;
     Inverse<Real> inverse;
-    std::vector<double> counts;
+    std::vector<double> counts, values;
     std::vector<std::uint32_t> outcomes;
   };
 
@@ -63,7 +63,7 @@ class ShotMoments {
       kernels.cumulate(state, groups_, ends, stride);
       watch.tick(groups_ * 5 * (1 + turns_[g].size()));
       for (u64 l = 0; l < lanes; ++l)
-        if (rows[l] != kNone) row(scratch, ends + l * stride, g, rows[l], output, watch);
+        if (rows[l] != kNone) row(scratch, ends + l * stride, g, rows[l], output, kernels, watch);
       output += request_.settings[g].outputs;
     }
   }
@@ -85,48 +85,48 @@ class ShotMoments {
     return op;
   }
 
-  void row(Scratch& scratch, double* ends, std::size_t g, u64 row, u64 output, Watch& watch) const {
+  void row(Scratch& scratch, double* ends, std::size_t g, u64 row, u64 output, const KernelTable<Real>& kernels,
+           Watch& watch) const {
     const ShotSetting& setting = request_.settings[g];
     const u64 at = row * request_.settings.size() + g, shots = first_[at + 1] - first_[at];
     const double* uniforms = request_.uniforms + first_[at];
     const std::uint32_t* place = places_[g].data();
     const u64 size = u64{1} << std::popcount(setting.measured);
-    const bool counted = size <= shots;  // else each shot is looked up by itself
-    if (counted)
-      scratch.counts.assign(size, 0.0);
-    else
-      scratch.outcomes.resize(shots);
+    const bool counted = size <= 4 * shots;  // else each shot is an outcome of its own
+    scratch.counts.assign(counted ? size : shots, counted ? 0.0 : 1.0);
+    scratch.outcomes.resize(counted ? 1 : shots);
+    double* counts = scratch.counts.data();
+    std::uint32_t* outcomes = scratch.outcomes.data();
     scratch.inverse.adopt(ends, groups_, shots, watch);
     serial_pieces(shots, watch, [&](u64 lo, u64 hi) {
       u64 found[kTogether];
       for (u64 s = lo; s < hi; s += kTogether) {
         const u64 count = std::min(kTogether, hi - s);
         scratch.inverse.find(uniforms + s, count, found);
+        if (s == 0) outcomes[0] = place[found[0]];
         for (u64 i = 0; i < count; ++i) {
           if (counted)
-            scratch.counts[place[found[i]]] += 1;
+            counts[place[found[i]]] += 1;
           else
-            scratch.outcomes[s + i] = place[found[i]];
+            outcomes[s + i] = place[found[i]];
         }
       }
     });
     const double n = static_cast<double>(shots);
+    scratch.values.resize(counted ? 0 : shots);
     for (u64 m = 0; m < setting.outputs; ++m) {
-      const double* table = setting.table + m * size;
-      double sum = 0, squares = 0;
-      auto over = [&](auto add) {
-        if (counted)
-          for (u64 o = 0; o < size; ++o) add(table[o], scratch.counts[o]);
-        else
-          for (u64 s = 0; s < shots; ++s) add(table[scratch.outcomes[s]], 1.0);
-      };
-      over([&](double value, double count) { sum += count * value; });
-      const double mean = sum / n;
-      over([&](double value, double count) { squares += count * (value - mean) * (value - mean); });
-      mean_[row * outputs_ + output + m] = mean;
-      variance_[row * outputs_ + output + m] = squares / std::max(1.0, n - 1);
+      const double* values = setting.table + m * size;
+      const double about = values[outcomes[0]];  // of the first shot: where all are equal, sums are 0
+      if (!counted) {
+        for (u64 s = 0; s < shots; ++s) scratch.values[s] = values[outcomes[s]];
+        values = scratch.values.data();
+      }
+      double sum, squares;
+      kernels.weigh(counts, values, scratch.counts.size(), about, &sum, &squares);
+      mean_[row * outputs_ + output + m] = about + sum / n;
+      variance_[row * outputs_ + output + m] = std::max(0.0, squares - sum * sum / n) / std::max(1.0, n - 1);
     }
-    watch.tick(setting.outputs * std::min(size, shots) * 4);
+    watch.tick(setting.outputs * scratch.counts.size());
   }
 
   const ShotRequest& request_;
