@@ -19,6 +19,7 @@ PARTS = (
     "memory.py",
     "pauli_sums.py",
     "sampling.py",
+    "shot_gradients.py",
 )
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ Integers = npt.NDArray[np.int64]
 MAX_NODES = 2  # of a bundle
 CHUNK_ENTRIES = 1 << 22  # angles held at once
 CHUNK_BYTES = 64 << 20  # states held at once
-TABLE_BITS = 12  # up to here the values of all outcomes are kept
+TABLE_BITS = 12  # up to here outcomes are looked up in the table of all
 _TO_Z = {"x": (1, 1, 1, -1), "y": (1, -1j, 1, 1j)}  # times sqrt(1/2)
 
 
@@ -80,20 +80,13 @@ class Setting:
         return sum(1 << bit for bit, letter in self.letters if letter in letters)
 
     @cached_property
-    def table(self) -> Array | None:
-        """(outputs, 2^k): the values of all outcomes, where they are few."""
-        k = len(self.bits)
-        return self._values(np.arange(1 << k, dtype=np.uint64)) if k <= TABLE_BITS else None
-
-    @cached_property
-    def full_table(self) -> Array:
-        """The same, however many there are."""
-        table = self.table
-        return self._values(np.arange(1 << len(self.bits), dtype=np.uint64)) if table is None else table
+    def table(self) -> Array:
+        """(outputs, 2^k): the values of all outcomes."""
+        return self._values(np.arange(1 << len(self.bits), dtype=np.uint64))
 
     def values(self, outcomes: Outcomes) -> Array:
         """(outputs, ...): their values for each outcome."""
-        return self._values(outcomes) if self.table is None else self.table[:, outcomes]
+        return self.table[:, outcomes] if len(self.bits) <= TABLE_BITS else self._values(outcomes)
 
     def _values(self, outcomes: Outcomes) -> Array:
         total = np.zeros((len(self.outputs), *outcomes.shape))

@@ -87,7 +87,7 @@ class ShiftedBatch:
     @property
     def importance(self) -> Array:
         """(K,): how much a shifted circuit's values weigh in the derivative by its slot."""
-        return np.abs(self.coefficient * self.scale[self.instruction])
+        return np.asarray(np.abs(self.coefficient * self.scale[self.instruction]))
 
     @cached_property
     def rows(self) -> Shifts:
@@ -96,11 +96,8 @@ class ShiftedBatch:
         Where the eigenvalues of a generator are not two or three equidistant ones, every shift is run by itself.
         """
         where = self._program.parametrised
-        bundle, weights, bundles = (
-            np.zeros(len(self), dtype=np.int64),
-            np.zeros((len(self), 1 + MAX_NODES), complex),
-            [],
-        )
+        bundle, weights = np.zeros(len(self), dtype=np.int64), np.zeros((len(self), 1 + MAX_NODES), complex)
+        bundles: list[tuple[int, Array]] = []
         for position in np.unique(self.instruction):
             here = np.flatnonzero(self.instruction == position)
             values = eigenvalues(self._program, int(where[position]))

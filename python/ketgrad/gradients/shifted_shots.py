@@ -143,4 +143,4 @@ def allocated(total: int, deviation: Array) -> Integers:
     out = np.floor(wanted).astype(np.int64)
     left = total - LEAST_MAIN * deviation.size - int(out.sum())
     out[np.argsort(out - wanted, kind="stable")[:left]] += 1
-    return out + LEAST_MAIN
+    return np.asarray(out + LEAST_MAIN)
