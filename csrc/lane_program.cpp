@@ -5,6 +5,7 @@
 #include <cmath>
 #include <complex>
 #include <cstring>
+#include <utility>
 
 namespace ketgrad {
 
@@ -34,6 +35,19 @@ bool has_angle(Opcode opcode) {
 }
 
 u64 touched(const Instruction& in) { return in.x_mask | in.z_mask | in.ctrl_mask; }
+
+// Whether an instruction only moves amplitudes.
+bool is_move(const Instruction& in) {
+  const auto opcode = static_cast<Opcode>(in.opcode);
+  return opcode == Opcode::Swap || (opcode == Opcode::Pauli && in.z_mask == 0);
+}
+
+// Where it moves index i.
+u64 moved_to(const Instruction& in, u64 i) {
+  if ((i & in.ctrl_mask) != in.ctrl_value) return i;
+  const bool swap = static_cast<Opcode>(in.opcode) == Opcode::Swap;
+  return swap && !is_odd(i & in.x_mask) ? i : i ^ in.x_mask;
+}
 
 // An instruction of one qubit as a matrix.
 Matrix matrix_of(const Instruction& in, const double* pool, double angle) {
@@ -101,11 +115,21 @@ int LaneProgram<Real>::single_bit(const Instruction& in) const {
   }
 }
 
-// Runs of gates on one qubit, closed by the first instruction that touches the qubit otherwise.
+// Runs of gates on one qubit, closed by the first instruction that touches the qubit otherwise; and runs of moves,
+// closed by the first op that touches their qubits. A run of gates that was open before its qubit moved goes before the
+// moves.
 template <typename Real>
 void LaneProgram<Real>::merge() {
   op_of_.resize(source_.instructions.size());
-  std::vector<std::size_t> open[kMaxBits];
+  std::vector<std::size_t> open[kMaxBits], moves;
+  u64 moving = 0;
+  auto emit = [&](std::vector<std::size_t>& run, u64 bits) {
+    if (!run.empty() && (bits & moving)) {
+      close(moves);
+      moving = 0;
+    }
+    close(run);
+  };
   for (std::size_t i = 0; i < source_.instructions.size(); ++i) {
     const Instruction& in = source_.instructions[i];
     if (static_cast<Opcode>(in.opcode) == Opcode::Prepare) continue;
@@ -114,10 +138,16 @@ void LaneProgram<Real>::merge() {
       open[bit].push_back(i);
       continue;
     }
-    for (u64 bits = touched(in); bits; bits &= bits - 1) close(open[std::countr_zero(bits)]);
-    std::vector<std::size_t> alone{i};
-    close(alone);
+    for (u64 bits = touched(in); bits; bits &= bits - 1) emit(open[std::countr_zero(bits)], bits & -bits);
+    if (is_move(in)) {
+      moves.push_back(i);
+      moving |= touched(in);
+    } else {
+      std::vector<std::size_t> alone{i};
+      emit(alone, touched(in));
+    }
   }
+  close(moves);
   for (auto& run : open) close(run);
 }
 
@@ -127,24 +157,54 @@ void LaneProgram<Real>::close(std::vector<std::size_t>& run) {
   const Step& step = compiled_.steps[run[0]];
   Op op{step.kind, static_cast<std::size_t>(step.operand), run};
   op.merged = run.size() > 1;
-  op.angled = op.merged || has_rotor(step.kind) || (step.kind == Kind::Table && compiled_.tables[op.operand].diagonal);
+  if (op.merged && single_bit(source_.instructions[run[0]]) < 0) {
+    op.kind = Kind::Permute;
+    op.operand = cycles_.size();
+    cycles_.push_back(cycles(run));
+  } else if (op.merged) {
+    op.kind = Kind::Mix;
+    op.operand = mixes_.size();
+    mixes_.push_back(matrices(run));
+  }
+  op.angled = op.merged ? op.kind == Kind::Mix
+                        : has_rotor(step.kind) || (step.kind == Kind::Table && compiled_.tables[op.operand].diagonal);
   for (const std::size_t i : run) {
     op.varies = op.varies || source_.instructions[i].slot >= source_.n_shared;
     op_of_[i] = ops_.size();
   }
-  if (op.merged) {
-    const u64 bit = touched(source_.instructions[run[0]]);
-    MixOp<Real> mix{};
-    mix.x_hi = bit;
-    mix.index = {bit, 0, compiled_.layout.groups / 2};
-    mix.real = std::all_of(run.begin(), run.end(),
-                           [&](std::size_t i) { return is_real(source_.instructions[i], source_.pool.data()); });
-    op.kind = Kind::Mix;
-    op.operand = mixes_.size();
-    mixes_.push_back(mix);
-  }
   ops_.push_back(std::move(op));
   run.clear();
+}
+
+template <typename Real>
+MixOp<Real> LaneProgram<Real>::matrices(const std::vector<std::size_t>& run) const {
+  MixOp<Real> out{};
+  out.x_hi = touched(source_.instructions[run[0]]);
+  out.index = {out.x_hi, 0, compiled_.layout.groups / 2};
+  out.real = std::all_of(run.begin(), run.end(),
+                         [&](std::size_t i) { return is_real(source_.instructions[i], source_.pool.data()); });
+  return out;
+}
+
+template <typename Real>
+std::vector<std::uint32_t> LaneProgram<Real>::cycles(const std::vector<std::size_t>& run) const {
+  const u64 groups = compiled_.layout.groups;
+  std::vector<std::uint32_t> from(groups), out;
+  for (u64 i = 0; i < groups; ++i) {
+    u64 to = i;
+    for (const std::size_t instruction : run) to = moved_to(source_.instructions[instruction], to);
+    from[to] = static_cast<std::uint32_t>(i);
+  }
+  for (u64 i = 0; i < groups; ++i) {
+    if (from[i] == i) continue;
+    const std::size_t length = out.size();
+    out.push_back(0);
+    for (std::uint32_t at = static_cast<std::uint32_t>(i); from[at] != at; ++out[length]) {
+      out.push_back(at);
+      at = std::exchange(from[at], at);  // done with
+    }
+  }
+  return out;
 }
 
 template <typename Real>
@@ -159,7 +219,7 @@ double LaneProgram<Real>::angle(std::size_t instruction, const Slots& slots, int
 template <typename Real>
 typename LaneProgram<Real>::Numbers LaneProgram<Real>::blank(const Op& op, bool per_lane) const {
   Numbers out{};
-  if (op.merged) {
+  if (op.merged && op.kind == Kind::Mix) {
     out.mix = mixes_[op.operand];
   } else if (op.kind == Kind::Table) {
     out.per_lane = per_lane;
@@ -250,24 +310,44 @@ void LaneProgram<Real>::run(std::size_t first, std::size_t last, const std::vect
                             const std::vector<Shifted>& moved, const KernelTable<Real>& kernels, Real* psi,
                             Watch& watch) const {
   auto next = std::lower_bound(moved.begin(), moved.end(), first, [](const Shifted& s, u64 op) { return s.op < op; });
-  for (std::size_t i = first; i < last; ++i) {
-    if (next == moved.end() || next->op != i) {
-      apply(ops_[i], bound[i], kernels, psi, watch);
-      continue;
-    }
+  Numbers own[2];
+  // the numbers of op i, with the angles that differ
+  auto numbers = [&](std::size_t i, Numbers& here) -> const Numbers& {
+    if (next == moved.end() || next->op != i) return bound[i];
     const Op& op = ops_[i];
     const auto from = next;
     while (next != moved.end() && next->op == i) ++next;
-    Numbers own;
     if (op.kind == Kind::Table) {  // every lane has its own phases
-      own = blank(op, true);
-      for (int lane = 0; lane < lanes; ++lane) set(op, slots, lane, lanes, &*from, &*from + (next - from), own);
+      here = blank(op, true);
+      for (int lane = 0; lane < lanes; ++lane) set(op, slots, lane, lanes, &*from, &*from + (next - from), here);
     } else {
-      own = bound[i];
-      for (auto s = from; s != next; ++s) set(op, slots, s->lane, lanes, &*s, &*s + 1, own);
+      here = bound[i];
+      for (auto s = from; s != next; ++s) set(op, slots, s->lane, lanes, &*s, &*s + 1, here);
     }
-    apply(op, own, kernels, psi, watch);
+    return here;
+  };
+  for (std::size_t i = first; i < last; ++i) {
+    const Numbers& one = numbers(i, own[0]);
+    const MixOp<Real>* a = mix(i, one);
+    if (!a || i + 1 == last || !mix(i + 1, bound[i + 1])) {
+      apply(ops_[i], one, kernels, psi, watch);
+      continue;
+    }
+    ++i;
+    const MixOp<Real>* b = mix(i, numbers(i, own[1]));
+    const IndexMap index{a->x_hi | b->x_hi, 0, compiled_.layout.groups / 4};
+    kernels.mix_both(psi, *a, *b, index);
+    watch.tick(15 * index.count + 20);
   }
+}
+
+// The matrices of an op that couples single groups without controls, or null.
+template <typename Real>
+const MixOp<Real>* LaneProgram<Real>::mix(std::size_t i, const Numbers& numbers) const {
+  const Op& op = ops_[i];
+  if (op.kind != Kind::Mix) return nullptr;
+  const MixOp<Real>& out = op.merged ? numbers.mix : compiled_.mixes[op.operand];
+  return out.index.fixed == out.x_hi ? &out : nullptr;
 }
 
 template <typename Real>
@@ -282,6 +362,10 @@ void LaneProgram<Real>::apply(const Op& op, const Numbers& numbers, const Kernel
       break;
     }
     case Kind::Permute: {
+      if (op.merged) {
+        kernels.cycle(psi, cycles_[op.operand].data(), items = cycles_[op.operand].size());
+        break;
+      }
       const GateOp<Real>& gate = compiled_.gates[op.operand];
       kernels.permute(psi, gate, 0, items = gate.index.count);
       break;

@@ -1,7 +1,8 @@
 // A program for a tile of states, one in each lane, whose angles may differ from lane to lane.
 //
-// Gates of one qubit that follow each other are one op, a 2x2 matrix for each lane; any other instruction is an op by
-// itself, run by the kernels of lanes mode. An op's *numbers* are what it takes from its angles: the entries of the
+// Gates of one qubit that follow each other are one op, a 2x2 matrix for each lane, and two such ops are one pass over
+// the tile; so are instructions that only move amplitudes. Any other instruction is an op by itself, run by the kernels
+// of lanes mode. An op's *numbers* are what it takes from its angles: the entries of the
 // matrix, a cosine and a sine, or a phase for each distinct value of a diagonal.
 #pragma once
 
@@ -63,7 +64,7 @@ class LaneProgram {
  private:
   struct Op {
     Kind kind;
-    std::size_t operand;               // of the compiled step; of a merged op, the place in mixes_
+    std::size_t operand;               // of the compiled step; of a merged op, the place in mixes_ or cycles_
     std::vector<std::size_t> members;  // instructions, in order
     bool merged = false;
     bool angled = false;  // has numbers
@@ -73,18 +74,23 @@ class LaneProgram {
   int single_bit(const Instruction& in) const;
   void merge();
   void close(std::vector<std::size_t>& run);
+  MixOp<Real> matrices(const std::vector<std::size_t>& run) const;
+  std::vector<std::uint32_t> cycles(const std::vector<std::size_t>& run) const;
   double angle(std::size_t instruction, const Slots& slots, int lane) const;
   // Writes the numbers of one lane to all lanes l with l % period == lane.
   void set(const Op& op, const Slots& slots, int lane, int period, const Shifted* from, const Shifted* to,
            Numbers& out) const;
   Numbers blank(const Op& op, bool per_lane) const;
+  // The matrices of an op, if it has no other part.
+  const MixOp<Real>* mix(std::size_t op, const Numbers& numbers) const;
   void apply(const Op& op, const Numbers& numbers, const KernelTable<Real>& kernels, Real* psi, Watch& watch) const;
 
   const Source& source_;
   Compiled<Real> compiled_;
   std::vector<Op> ops_;
   std::vector<std::size_t> op_of_;
-  std::vector<MixOp<Real>> mixes_;  // of merged ops, without their entries
+  std::vector<MixOp<Real>> mixes_;                  // of merged ops, without their entries
+  std::vector<std::vector<std::uint32_t>> cycles_;  // of merged moves
 };
 
 extern template class LaneProgram<float>;

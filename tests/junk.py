@@ -346,6 +346,13 @@ def core(backend: str) -> Iterator[Call]:
         "_core.Plan.pullback", plan.pullback, [np.zeros(2), np.zeros((4, 1)), np.zeros((1, 4, 2)), None, True]
     )
     yield from with_junk("_core.Plan.mode", plan.mode, [3])
+    shifts = _core.ShiftPlan(*parts)
+    slots, one = [np.zeros(2), np.zeros((4, 1))], np.zeros(1, dtype=np.int64)
+    rows = [one, one + 1, np.ones((1, 2)), one, np.ones((1, 3), complex)]
+    drawn = [[(0, 1, 3, np.zeros((1, 4)))], np.ones((4, 1, 1), dtype=np.int64), np.zeros(4)]
+    yield from with_junk("_core.ShiftPlan", _core.ShiftPlan, parts)
+    yield from with_junk("_core.ShiftPlan.values", shifts.values, [*slots, *rows])
+    yield from with_junk("_core.ShiftPlan.moments", shifts.moments, [*slots, *rows, *drawn])
     yield from with_junk("_core.probabilities", _core.probabilities, [states, [0, 1]])
     yield from with_junk("_core.sample", _core.sample, [states, np.zeros((4, 5)), [0, 1]])
     yield from with_junk("_core.counts", _core.counts, [states, np.zeros((4, 5)), [0, 1]])
