@@ -3,31 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <complex>
 #include <cstring>
 #include <utility>
+
+#include "one_qubit.hpp"
 
 namespace ketgrad {
 
 namespace {
-
-typedef std::complex<double> Complex;
-constexpr Complex kI{0, 1};
-
-struct Matrix {
-  Complex entry[2][2] = {{1, 0}, {0, 1}};
-};
-
-Matrix operator*(const Matrix& a, const Matrix& b) {
-  Matrix out;
-  for (int r = 0; r < 2; ++r)
-    for (int c = 0; c < 2; ++c) {  // by hand: operator* of std::complex looks for infinities
-      const Complex p = a.entry[r][0], q = b.entry[0][c], s = a.entry[r][1], t = b.entry[1][c];
-      out.entry[r][c] = {p.real() * q.real() - p.imag() * q.imag() + s.real() * t.real() - s.imag() * t.imag(),
-                         p.real() * q.imag() + p.imag() * q.real() + s.real() * t.imag() + s.imag() * t.real()};
-    }
-  return out;
-}
 
 bool has_angle(Opcode opcode) {
   return opcode == Opcode::Phase || opcode == Opcode::PauliRot || opcode == Opcode::PairRot ||
@@ -47,47 +30,6 @@ u64 moved_to(const Instruction& in, u64 i) {
   if ((i & in.ctrl_mask) != in.ctrl_value) return i;
   const bool swap = static_cast<Opcode>(in.opcode) == Opcode::Swap;
   return swap && !is_odd(i & in.x_mask) ? i : i ^ in.x_mask;
-}
-
-// An instruction of one qubit as a matrix.
-Matrix matrix_of(const Instruction& in, const double* pool, double angle) {
-  Matrix out;
-  const bool x = in.x_mask != 0, z = in.z_mask != 0;
-  switch (static_cast<Opcode>(in.opcode)) {
-    case Opcode::Phase:
-      out.entry[in.ctrl_value != 0][in.ctrl_value != 0] = {std::cos(angle), std::sin(angle)};
-      break;
-    case Opcode::Dense:
-      for (int e = 0; e < 4; ++e) out.entry[e / 2][e % 2] = {pool[in.payload + 2 * e], pool[in.payload + 2 * e + 1]};
-      break;
-    default: {
-      const bool turns = in.opcode == static_cast<int>(Opcode::PauliRot);
-      const double c = turns ? std::cos(angle / 2) : 0.0, s = turns ? std::sin(angle / 2) : 1.0;
-      const Complex by = turns ? Complex{0, -s} : Complex{1, 0};
-      const Complex first = x && z ? by * -kI : by, second = x && z ? by * kI : z ? -by : by;
-      if (x)
-        out = {{{c, first}, {second, c}}};
-      else
-        out = {{{c + first, 0}, {0, c + second}}};
-    }
-  }
-  return out;
-}
-
-// Whether all entries of its matrix are real, whatever the angle.
-bool is_real(const Instruction& in, const double* pool) {
-  switch (static_cast<Opcode>(in.opcode)) {
-    case Opcode::Dense: {
-      const double* p = pool + in.payload;
-      return p[1] == 0 && p[3] == 0 && p[5] == 0 && p[7] == 0;
-    }
-    case Opcode::Pauli:
-      return !(in.x_mask && in.z_mask);
-    case Opcode::PauliRot:
-      return in.x_mask && in.z_mask;
-    default:
-      return false;
-  }
 }
 
 }  // namespace
@@ -243,14 +185,14 @@ void LaneProgram<Real>::set(const Op& op, const Slots& slots, int lane, int peri
   };
   const std::size_t only = op.members[0];
   if (op.merged) {
-    Matrix m;
+    OneQubit m;
     for (const std::size_t i : op.members) {
       const Instruction& in = source_.instructions[i];
       const bool turns = has_angle(static_cast<Opcode>(in.opcode));
       m = matrix_of(in, source_.pool.data(), turns ? angle_of(i) : 0.0) * m;
     }
     for (int side = 0; side < 2; ++side) {
-      const Complex c = m.entry[side][side], s = m.entry[side][1 - side];
+      const std::complex<double> c = m.entry[side][side], s = m.entry[side][1 - side];
       fill(out.mix.c_re[side], c.real());
       fill(out.mix.c_im[side], c.imag());
       fill(out.mix.s_re[side], s.real());

@@ -13,7 +13,7 @@ import numpy as np
 
 from .backends import Backend, Plan, get_backend
 from .backends.shifted import ShiftedPlan
-from .gradients.parameter_shift import ShiftedBatch
+from .gradients.parameter_shift import Evaluate, ShiftedBatch
 from .gradients.second_order import state_frequencies
 from .gradients.shifted_shots import ShiftedShots
 from .lowering import Lowered
@@ -73,3 +73,13 @@ class Engines:
                 plan, measurement_settings(readout, self._lowered.program.n_bits), len(readout.coefficients)
             ),
         )
+
+    def shifted(self, shots: int | None, rng: np.random.Generator | None, allocation: str) -> Evaluate:
+        """What evaluates the outputs of shifted circuits, exactly or from shots."""
+        rows = self.shifts.rows
+        if shots is None:
+            plan, readout = self.shifted_plan, self._lowered.readout.coefficients.T
+            return lambda shared, per_sample: (plan.values(shared, per_sample, rows) @ readout, None)
+        assert rng is not None
+        estimate, importance = self.shifted_shots.estimate, self.shifts.importance
+        return lambda shared, per_sample: estimate(shared, per_sample, rows, shots, rng, allocation, importance)

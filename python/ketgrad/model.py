@@ -368,18 +368,7 @@ class Model(Measured):
         self, w: Array, x: Array, shots: int | None, rng: np.random.Generator | None, allocation: str = "uniform"
     ) -> tuple[Array, Array, Array | None, Array | None]:
         engines = self._ready()
-        shifts = engines.shifts
-
-        def evaluate(shared: Array, per_sample: Array) -> tuple[Array, Array | None]:
-            if shots is None:
-                terms = engines.shifted_plan.values(shared, per_sample, shifts.rows)
-                return terms @ self._lowered.readout.coefficients.T, None
-            assert rng is not None
-            return engines.shifted_shots.estimate(
-                shared, per_sample, shifts.rows, shots, rng, allocation, shifts.importance
-            )
-
-        return shifts.jacobian(self._lowered.stage, w, x, evaluate)
+        return engines.shifts.jacobian(self._lowered.stage, w, x, engines.shifted(shots, rng, allocation))
 
 
 def compile_circuit(
