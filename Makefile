@@ -12,13 +12,14 @@ BACKENDS ?= native numba
 DEMO := .venv
 TEST := .venv-test
 NUMBA := .venv-numba
+EXAMPLES := vqe ising maxcut reuploading kernel_svc torch_digits barren_plateau qml_benchmarks
 
-PACKAGE := $(shell find python csrc \( -name '*.py' -o -name '*.pyi' -o -name 'py.typed' -o -name '*.toml' -o -name '*.cpp' \
+PACKAGE := $(shell find python csrc \( -name '*.py' -o -name '*.pyi' -o -name 'py.typed' -o -name '*.toml' -o -name '*.json' -o -name '*.cpp' \
 	-o -name '*.hpp' -o -name '*.h' -o -name '*.inc' \) 2>/dev/null) CMakeLists.txt LICENSE README.md
 CPP := $(wildcard csrc/*.cpp csrc/*.hpp csrc/*.h csrc/*.inc tests/native/*.cpp tests/native/*.hpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-numba test-device test-isa test-all lint types format bench clean
+.PHONY: help demo examples test test-numba test-device test-isa test-all lint types format bench clean
 .DELETE_ON_ERROR:
 unexport PYTHONPATH PYTHONHOME # what is tested is the installed package, never a source tree
 
@@ -50,6 +51,9 @@ help: ## this list
 demo: $(DEMO)/.installed ## train the hybrid classifier on the digits, then time the step against PennyLane
 	$(DEMO)/bin/ketgrad train
 	$(DEMO)/bin/ketgrad compare
+
+examples: $(TEST)/.installed ## the programs of examples/: figures beside their references, pictures in pictures/
+	set -e; for name in $(EXAMPLES); do echo "== $$name"; $(TEST)/bin/python examples/$$name.py $(ARGS); done
 
 test: $(TEST)/.installed ## the whole test suite on the installed package, with coverage
 	$(TEST)/bin/python -m pytest -n auto --cov=ketgrad --cov-report=term $(ARGS)

@@ -178,18 +178,17 @@ def clifford_t(n: int) -> list[Gate]:
 
 @cache
 def _lih() -> tuple[list[Gate], list[Word]]:
-    """LiH in a minimal basis: all singles and doubles from the Hartree-Fock state, and the energy, from PennyLane."""
-    import pennylane as qml
+    """LiH in a minimal basis: all singles and doubles from the Hartree-Fock state, by Givens, and the energy."""
+    from ketgrad import molecules
 
-    molecule = qml.qchem.Molecule(["Li", "H"], np.array([[0, 0, 0], [0, 0, 2.969280527]]))
-    energy, n = qml.qchem.molecular_hamiltonian(molecule)
-    singles, doubles = qml.qchem.excitations(molecule.n_electrons, n)
+    molecule = molecules.load("LiH", 1.6)
+    moves = molecules.excitations(molecule.n_electrons, molecule.n_wires)
     rng = np.random.default_rng(0)
     gates: list[Gate] = [("x", (q,), ()) for q in range(molecule.n_electrons)]
-    for wires in [*singles, *doubles]:
+    for wires in sorted(moves, key=len):
         name = "single_excitation" if len(wires) == 2 else "double_excitation"
-        gates.append((name, tuple(wires), (float(rng.normal(scale=0.1)),)))
-    words = [(float(c.real), "".join(w.values()), tuple(w)) for w, c in energy.pauli_rep.items()]
+        gates.append((name, wires, (float(rng.normal(scale=0.1)),)))
+    words = [(c, "".join(a for _, a in word), tuple(w for w, _ in word)) for c, word, _ in molecule.hamiltonian.terms]
     return gates, words
 
 

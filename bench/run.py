@@ -19,6 +19,7 @@ PARTS = (
     "memory.py",
     "pauli_sums.py",
     "sampling.py",
+    "kernels.py",
     "shot_gradients.py",
 )
 

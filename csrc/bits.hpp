@@ -10,6 +10,8 @@ using u64 = std::uint64_t;
 
 inline u64 low_ones(int bits) { return bits >= 64 ? ~u64{0} : (u64{1} << bits) - 1; }
 
+inline constexpr int kSetBits = 5;  // of a group index, where groups are 128 bytes: 4 KiB
+
 inline bool is_odd(u64 bits) { return std::popcount(bits) & 1; }
 
 inline int sign_of(u64 bits) { return is_odd(bits) ? -1 : 1; }

@@ -23,6 +23,11 @@ struct Source {
   int n_per_sample = 0;
 };
 
+// Whether it begins with amplitudes of its own.
+inline bool starts_prepared(const Source& source) {
+  return !source.instructions.empty() && static_cast<Opcode>(source.instructions[0].opcode) == Opcode::Prepare;
+}
+
 // Throws std::invalid_argument unless every mask, slot and payload stays inside its array.
 void validate(const Source& source);
 

@@ -51,7 +51,7 @@ class EngineOf final : public Engine {
   std::unique_ptr<Tape> forward(const Batch& batch, double* values, bool keep, const Poll& poll) const override {
     const FlushDenormals flush;
     Watch watch(poll);
-    const Job job = plan(batch);
+    const Job job = plan(batch, true, false, false);
     auto tape = std::make_unique<TapeOf<Real>>();
     const u64 bytes = job.units * job.compiled.layout.groups * kGroupBytes;
     const bool kept = keep && (bytes <= kKeepBytes || job.units == 1);
@@ -78,16 +78,18 @@ class EngineOf final : public Engine {
                 const Poll& poll) const override {
     const FlushDenormals flush;
     Watch watch(poll);
-    const Job job = plan(batch);
     auto* tape = dynamic_cast<TapeOf<Real>*>(given);
-    if (tape && (tape->engine != id_ || tape->batch != batch.size || tape->lanes != job.in_lanes)) tape = nullptr;
+    if (tape && (tape->engine != id_ || tape->batch != batch.size || tape->lanes != use_lanes(batch.size)))
+      tape = nullptr;
+    const Job job = plan(batch, !tape || tape->consumable, true, out.initial != nullptr);
     const u64 n_shared = static_cast<u64>(source_.n_shared),
               n_slots = n_shared + static_cast<u64>(source_.n_per_sample);
     const u64 terms = source_.terms.size(), row_reals = u64{2} << source_.n_bits, sets = cotangents.sets;
     std::vector<double> partial(out.each ? 0 : job.tasks() * sets * n_shared);  // added up in order of the tasks
     run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64 task, Buffer&) {
       const u64 first = job.first(index), count = job.count(index, batch.size), width = static_cast<u64>(unit.width());
-      Buffer ket, lambda(unit.state_bytes()), copy;
+      Buffer ket, copy, memory(unit.state_bytes() + kApart);
+      Real* const lambda = memory.as<Real>() + kApart / sizeof(Real);
       if (!tape || !tape->take(index, unit, ket)) {
         ket = Buffer(unit.state_bytes());
         unit.forward(ket.as<Real>());
@@ -102,14 +104,14 @@ class EngineOf final : public Engine {
         }
         std::fill(gradients.begin(), gradients.end(), 0.0);
         const u64 row_of_set = k * batch.size + first;
-        unit.observe(psi->template as<Real>(), lambda.as<Real>(), cotangents.values + row_of_set * terms);
+        unit.observe(psi->template as<Real>(), lambda, cotangents.values + row_of_set * terms);
         if (cotangents.states) {
-          unit.to_logical(lambda.as<Real>());
-          unit.add(static_cast<const Real*>(cotangents.states) + row_of_set * row_reals, lambda.as<Real>());
-          unit.from_logical(lambda.as<Real>());
+          unit.to_logical(lambda);
+          unit.add(static_cast<const Real*>(cotangents.states) + row_of_set * row_reals, lambda);
+          unit.from_logical(lambda);
         }
-        unit.reverse(psi->template as<Real>(), lambda.as<Real>(), gradients.data(), out.initial != nullptr);
-        if (out.initial) unit.unpack(lambda.as<Real>(), static_cast<Real*>(out.initial) + row_of_set * row_reals);
+        unit.reverse(psi->template as<Real>(), lambda, gradients.data(), out.initial != nullptr);
+        if (out.initial) unit.unpack(lambda, static_cast<Real*>(out.initial) + row_of_set * row_reals);
         for (u64 s = 0; s < n_slots; ++s)
           for (u64 l = 0; l < (job.in_lanes ? count : 1); ++l) {
             const double g = gradients[s * width + l];
@@ -132,7 +134,7 @@ class EngineOf final : public Engine {
   void states(const Batch& batch, void* out, const Poll& poll) const override {
     const FlushDenormals flush;
     Watch watch(poll);
-    const Job job = plan(batch);
+    const Job job = plan(batch, true, false, false);
     run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64, Buffer& scratch) {
       Real* row = static_cast<Real*>(out) + (job.first(index) << (source_.n_bits + 1));
       Real* psi = row;
@@ -146,19 +148,19 @@ class EngineOf final : public Engine {
     });
   }
 
-  std::vector<PassFacts> passes() const override {
-    std::vector<PassFacts> out;
-    if (use_lanes(1)) return out;
-    const Ready& r = ready(false);
+  Choice choice(u64 batch_size) const override {
+    Choice out = estimate(batch_size);
+    const Ready& r = ready(out.in_lanes);
     if (r.tiles)
-      for (const TilePass<Real>& pass : r.tiles->passes) out.push_back(pass.facts(r.compiled().layout.groups));
+      for (const TilePass<Real>& pass : r.tiles->passes) out.passes.push_back(pass.facts(r.compiled().layout.groups));
     return out;
   }
 
-  std::string mode(u64 batch_size) const override { return use_lanes(batch_size) ? "lanes" : "single"; }
-
  private:
   static constexpr u64 kGroupBytes = 128;
+  static constexpr u64 kTaskWork = 4096;  // groups times steps; some microseconds
+  static constexpr u64 kApart =
+      64;  // loads from the bra must not look as if they waited for stores to the ket, 4 KiB apart
 
   struct Job {
     const Compiled<Real>& compiled;
@@ -166,24 +168,32 @@ class EngineOf final : public Engine {
     bool in_lanes;
     bool by_unit;  // threads share out the units; else the groups of one state after another
     u64 units;
-    std::vector<Trig> trig;
+    std::vector<Trig> trig;                // of steps that run as gates
+    std::optional<LaneCall<Real>> lanes_;  // the numbers of a plan in lanes mode
 
-    u64 tasks() const { return by_unit ? std::min<u64>(units, 256) : 1; }
+    // By size alone, and none that another thread would take longer to fetch than to do.
+    u64 tasks() const {
+      const u64 work = units * compiled.layout.groups * (compiled.steps.size() + 1);
+      return by_unit ? std::clamp<u64>(work / kTaskWork, 1, std::min<u64>(units, 256)) : 1;
+    }
 
     u64 first(u64 unit) const { return in_lanes ? unit * lanes : unit; }
     u64 count(u64 unit, u64 size) const { return in_lanes ? std::min(lanes, size - unit * lanes) : 1; }
   };
 
-  // Depends on the circuit's size and the batch alone. A gate costs a tile about 2.5 ns a group and 40 ns, a single
-  // sample the same for fewer groups.
-  bool use_lanes(u64 batch_size) const {
+  // Depends on the circuit's size and the batch alone. Measured for a few layers, in microseconds: a tile of samples
+  // takes 10 and 0.3 a group, a single sample 8 and 0.8 a group, of which it has fewer, or 0.45 where there are many.
+  Choice estimate(u64 batch_size) const {
     const int lane_bits = std::countr_zero(lanes);
-    if (source_.n_bits <= lane_bits) return true;
-    if (source_.n_bits > kMaxLanesBits) return false;
-    const double groups = static_cast<double>(u64{1} << source_.n_bits);
-    const double tiles = static_cast<double>((batch_size + lanes - 1) / lanes);
-    return tiles * (40 + 2.5 * groups) <= static_cast<double>(batch_size) * (40 + 2.5 * groups / lanes);
+    if (source_.n_bits <= lane_bits) return {true, lanes, 0, 0, {}};
+    if (source_.n_bits > kMaxLanesBits) return {false, lanes, 0, 0, {}};
+    const double groups = static_cast<double>(u64{1} << source_.n_bits), own = groups / static_cast<double>(lanes);
+    const double in_lanes = static_cast<double>((batch_size + lanes - 1) / lanes) * (10 + 0.3 * groups);
+    const double single = static_cast<double>(batch_size) * (8 + (own < 256 ? 0.8 : 0.45) * own);
+    return {in_lanes <= single, lanes, in_lanes, single, {}};
   }
+
+  bool use_lanes(u64 batch_size) const { return estimate(batch_size).in_lanes; }
 
   // For one of the two layouts; a large state goes by a plan of tiles.
   struct Ready {
@@ -196,23 +206,29 @@ class EngineOf final : public Engine {
   const Ready& ready(bool in_lanes) const {
     const int which = in_lanes ? 1 : 0;
     std::call_once(once_[which], [&] {
-      if (!in_lanes && TilePlan<Real>::suits(source_))
-        ready_[which].tiles = std::make_unique<TilePlan<Real>>(source_);
+      const int lane_bits = in_lanes ? 0 : std::countr_zero(lanes), least = tiling().least_bits;
+      if (in_lanes ? least <= kMaxStateBits : source_.n_bits - lane_bits >= std::max(1, least))
+        ready_[which].tiles = std::make_unique<TilePlan<Real>>(source_, lane_bits);
       else
-        ready_[which].small =
-            std::make_unique<Compiled<Real>>(source_, source_.terms, in_lanes ? 0 : std::countr_zero(lanes));
+        ready_[which].small = std::make_unique<Compiled<Real>>(source_, source_.terms, lane_bits);
     });
     return ready_[which];
   }
 
-  Job plan(const Batch& batch) const {
+  // Of calls that go forward, back, and back to the initial states.
+  Job plan(const Batch& batch, bool forward, bool back, bool to_start) const {
     if (source_.n_bits > kMaxStateBits) throw std::bad_alloc();
     const bool in_lanes = use_lanes(batch.size);
     const Ready& r = ready(in_lanes);
     const u64 units = in_lanes ? (batch.size + lanes - 1) / lanes : batch.size;
     const bool by_unit = units > 1 && (in_lanes || source_.n_bits <= kMaxSampleParallelBits);
-    return {r.compiled(), r.tiles.get(), in_lanes,
-            by_unit,      units,         shared_trig(r.compiled().steps, batch.shared, source_.n_shared)};
+    const std::vector<bool>* only = r.tiles ? &r.tiles->gates : nullptr;
+    Job job{r.compiled(), r.tiles.get(), in_lanes,
+            by_unit,      units,         shared_trig(r.compiled().steps, only, batch.shared, source_.n_shared),
+            std::nullopt};
+    if (in_lanes && r.tiles)
+      job.lanes_.emplace(*r.tiles, source_, kernels().of<Real>(), batch.shared, forward, back, to_start);
+    return job;
   }
 
   // work(unit, index, task, scratch) for every unit; the units of a task share its Unit and scratch.
@@ -221,7 +237,8 @@ class EngineOf final : public Engine {
     const KernelTable<Real>& table = kernels().of<Real>();
     const u64 tasks = job.tasks();
     auto task = [&](u64 t) {
-      Unit<Real> unit(source_, job.compiled, job.tiles, table, job.trig, Executor{watch, !job.by_unit});
+      Unit<Real> unit(source_, job.compiled, job.tiles, job.lanes_ ? &*job.lanes_ : nullptr, table, job.trig,
+                      Executor{watch, !job.by_unit});
       Buffer scratch;
       for (u64 index = job.units * t / tasks; index < job.units * (t + 1) / tasks; ++index) {
         unit.bind(batch, job.first(index), job.count(index, batch.size));

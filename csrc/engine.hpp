@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "tiles.hpp"
+#include "tile_plan.hpp"
 
 namespace ketgrad {
 
@@ -50,6 +50,14 @@ class Tape {
 
 using Poll = std::function<void()>;  // called about every 20 ms on the calling thread; may throw
 
+// How a batch runs, and why. Times are estimates for one thread, by size alone; 0 where there is no choice.
+struct Choice {
+  bool in_lanes;
+  std::uint64_t lanes;  // samples of a tile
+  double lanes_us, single_us;
+  std::vector<PassFacts> passes;  // of a tile, or of a sample; none: gate by gate
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -64,11 +72,7 @@ class Engine {
   // Final states, interleaved complex numbers of the engine's precision, (size, 2^n).
   virtual void states(const Batch& batch, void* out, const Poll& poll) const = 0;
 
-  // What one large state goes through, an entry for each pass over memory; none where it runs gate by gate.
-  virtual std::vector<PassFacts> passes() const = 0;
-
-  // "lanes" or "single": how a batch of this size runs.
-  virtual std::string mode(std::uint64_t batch_size) const = 0;
+  virtual Choice choice(std::uint64_t batch_size) const = 0;
 };
 
 // Throws std::invalid_argument for a source that `validate` refuses.

@@ -5,12 +5,6 @@
 
 namespace ketgrad {
 
-namespace {
-
-constexpr int kSetBits = 5;  // of a group index, where groups are 128 bytes: 4 KiB
-
-}  // namespace
-
 Geometry::Geometry(const Span& span, int rows, int group_bits, int chunk_bits, bool spread) : row_bits(rows) {
   std::vector<std::pair<u64, u64>> by_pivot;
   for (std::size_t k = 0; k < span.directions.size(); ++k) by_pivot.emplace_back(span.pivots[k], span.directions[k]);

@@ -154,14 +154,23 @@ struct PhaseFactor {
   double c, s;
 };
 
+// The same with an angle for each lane.
+template <typename Real>
+struct alignas(64) LanePhase {
+  Real c[kLanes<Real>], s[kLanes<Real>];
+  std::uint64_t mask;
+};
+
 inline constexpr int kMaxCross = 15;  // masks of lanes other than 0
 
 // A layer of phases on a tile: group i is multiplied by table[i] * lanes * product over m of
-// (cross[m][i].re + i cross[m][i].im pattern[m]). Tables are `groups` real parts, then as many imaginary parts.
+// (cross[m][i].re + i cross[m][i].im pattern[m]) * by_lane[i]. Tables are `groups` real parts, then as many imaginary
+// parts; by_lane is laid out as a state.
 template <typename Real>
 struct alignas(64) PhaseLayer {
   Real lane_re[kLanes<Real>], lane_im[kLanes<Real>];
   const Real* table;               // null: 1
+  const Real* by_lane;             // null: 1
   const Real* pattern[kMaxCross];  // for each lane
   const Real* cross[kMaxCross];
   int n_cross;
@@ -207,6 +216,7 @@ struct KernelTable {
                      std::uint64_t end, double* sum);
   // table[i] for the first `groups` i (a power of two): the product of the factors.
   void (*phase_table)(Real* table, std::uint64_t groups, const PhaseFactor* factors, int count);
+  void (*lane_phase_table)(Real* table, std::uint64_t groups, const LanePhase<Real>* factors, int count);
   void (*phases)(Real* psi, const PhaseLayer<Real>&, std::uint64_t groups, std::uint64_t begin, std::uint64_t end);
   // Writes Im(conj(lambda) psi) per lane to v, then multiplies both by the conjugate of the layer.
   void (*phases_reverse)(Real* psi, Real* lambda, const PhaseLayer<Real>&, std::uint64_t groups, std::uint64_t begin,

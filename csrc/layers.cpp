@@ -83,7 +83,7 @@ void prepare_layer(const TileLayer& layer, const LayerNumbers<Real>& n, const Ke
       factors.push_back(
           {members[k].tile, trig[k].c, is_odd(base & members[k].outside) != inverse ? -trig[k].s : trig[k].s});
   };
-  out.table = nullptr;
+  out.table = out.by_lane = nullptr;
   if (table) {
     if (build) {
       fill(layer.table, n.table);
@@ -111,10 +111,9 @@ void layer_sums(const TileLayer& layer, const KernelTable<Real>& kernels, u64 gr
   std::vector<double> of_mask(layer.masks.size() * lanes);
   kernels.signed_sums(v, groups, layer.masks.data(), static_cast<int>(layer.masks.size()), of_mask.data());
   for (const TileLayer::Member& m : layer.trained) {
-    double sum = 0;
+    const double sign = sign_of(base & m.outside);
     for (int l = 0; l < lanes; ++l)
-      sum += lane_sign(l, m.lanes) * of_mask[static_cast<std::size_t>(m.mask * lanes + l)];
-    out[m.sum * lanes] += is_odd(base & m.outside) ? -sum : sum;
+      out[m.sum * lanes + l] += sign * lane_sign(l, m.lanes) * of_mask[static_cast<std::size_t>(m.mask * lanes + l)];
   }
 }
 

@@ -41,7 +41,8 @@ template <typename Real>
 void prepare_layer(const TileLayer& layer, const LayerNumbers<Real>& numbers, const KernelTable<Real>& kernels,
                    u64 base, bool inverse, u64 groups, LayerTables& tables, PhaseLayer<Real>& out);
 
-// Adds the gradients of trained members, from Im(conj(lambda) psi) of all groups, to out[member * lanes]. Consumes v.
+// Adds the gradients of trained members, from Im(conj(lambda) psi) of all groups, to out[member * lanes + lane].
+// Consumes v.
 template <typename Real>
 void layer_sums(const TileLayer& layer, const KernelTable<Real>& kernels, u64 groups, u64 base, Real* v, double* out);
 

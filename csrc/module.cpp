@@ -67,19 +67,20 @@ class Plan {
     return out;
   }
 
-  py::list passes() const {
-    py::list out;
-    for (const auto& f : engine_->passes())
-      out.append(py::dict(py::arg("tile_bytes") = f.tile_bytes, py::arg("tiles") = f.tiles,
-                          py::arg("visited") = f.visited, py::arg("turns") = f.turns,
-                          py::arg("lane_turns") = f.lane_turns, py::arg("blocks") = f.blocks,
-                          py::arg("layers") = f.layers, py::arg("phases") = f.phases,
-                          py::arg("crossings") = f.crossings, py::arg("moves") = f.moves, py::arg("gates") = f.gates,
-                          py::arg("varies") = f.varies, py::arg("whole") = f.whole));
-    return out;
+  py::dict choice(std::uint64_t batch_size) const {
+    const ketgrad::Choice choice = engine_->choice(batch_size);
+    py::list passes;
+    for (const auto& f : choice.passes)
+      passes.append(py::dict(py::arg("tile_bytes") = f.tile_bytes, py::arg("tiles") = f.tiles,
+                             py::arg("visited") = f.visited, py::arg("turns") = f.turns,
+                             py::arg("lane_turns") = f.lane_turns, py::arg("blocks") = f.blocks,
+                             py::arg("layers") = f.layers, py::arg("phases") = f.phases,
+                             py::arg("crossings") = f.crossings, py::arg("moves") = f.moves, py::arg("gates") = f.gates,
+                             py::arg("varies") = f.varies, py::arg("whole") = f.whole));
+    return py::dict(py::arg("mode") = choice.in_lanes ? "lanes" : "single", py::arg("lanes") = choice.lanes,
+                    py::arg("lanes_us") = choice.lanes_us, py::arg("single_us") = choice.single_us,
+                    py::arg("passes") = passes);
   }
-
-  std::string mode(std::uint64_t batch_size) const { return engine_->mode(batch_size); }
 
  private:
   Batch check(const Doubles& shared, const Doubles& per_sample, const MaybeArray& initial) const {
@@ -240,8 +241,7 @@ PYBIND11_MODULE(_core, m) {
            py::arg("bras"), py::arg("to_initial"))
       .def("states", &Plan::states, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(),
            py::arg("initial"))
-      .def("passes", &Plan::passes)
-      .def("mode", &Plan::mode, py::arg("batch_size"));
+      .def("choice", &Plan::choice, py::arg("batch_size"));
   py::class_<ShiftPlan>(m, "ShiftPlan", "A compiled program whose angles are shifted one at a time.")
       .def(py::init<const py::array&, const Doubles&, const py::array&, int, int, int, bool>(), py::arg("instructions"),
            py::arg("pool"), py::arg("terms"), py::arg("n_bits"), py::arg("n_shared"), py::arg("n_per_sample"),

@@ -10,20 +10,6 @@ namespace {
 constexpr double kLeastFactor = 0x1p-12;  // products of ket and bra stay far from overflow in single precision
 
 template <typename Real>
-void fill(BlockAngles<Real>& out, const TileBlock& block, const std::array<HalfAngle, kBlockTurns>& t, bool scaled,
-          double factor) {
-  out.scaled = scaled;
-  for (std::size_t r = 0; r < block.ops.size(); ++r, factor = 1) {
-    const double s = scaled ? t[r].s / t[r].c : t[r].s * factor;
-    out.lost[r] = scaled ? t[r].c * t[r].c : 1 / (factor * factor);
-    for (int l = 0; l < kLanes<Real>; ++l) {
-      out.c[r][l] = static_cast<Real>(t[r].c * factor);
-      out.s[r][l] = static_cast<Real>(s * lane_sign(l, block.lanes[r]));
-    }
-  }
-}
-
-template <typename Real>
 std::array<Rotor<Real>, 2> rotors(const HalfAngle& t, double factor) {
   std::array<Rotor<Real>, 2> out;
   for (int sign = 0; sign < 2; ++sign)
@@ -41,7 +27,8 @@ PassNumbers<Real>::PassNumbers(const TilePass<Real>& pass, const std::vector<Op>
                                const std::vector<double>& angles, bool backwards, bool settle, double* factor)
     : blocks(pass.blocks.size()),
       turns(pass.turns.size()),
-      factors(pass.stages.size(), 1.0) {
+      factors(pass.stages.size(), 1.0),
+      taken(pass.blocks.size(), 1.0) {
   auto of = [&](int op) {
     return HalfAngle(angles[static_cast<std::size_t>(ops[static_cast<std::size_t>(op)].angle)]);
   };
@@ -65,8 +52,10 @@ PassNumbers<Real>::PassNumbers(const TilePass<Real>& pass, const std::vector<Op>
         t[r] = of(pass.blocks[at].ops[r]);
         product *= std::abs(t[r].c);
       }
-      const bool scaled = factor && product * std::abs(left) >= kLeastFactor && !(settle && k + 1 == last);
-      fill(blocks[at], pass.blocks[at], t, scaled, scaled ? 1.0 : std::exchange(left, 1.0));
+      const bool scaled =
+          factor && !pass.blocks[at].varies && product * std::abs(left) >= kLeastFactor && !(settle && k + 1 == last);
+      if (!scaled) taken[at] = std::exchange(left, 1.0);
+      fill_block(blocks[at], pass.blocks[at], [&](std::size_t r, int) { return t[r]; }, scaled, taken[at]);
       if (!scaled) continue;
       for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r) left *= t[r].c;
     }

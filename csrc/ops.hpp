@@ -25,9 +25,10 @@ struct Op {
   OpKind kind = OpKind::Gate;
   std::uint64_t flips = 0, signs = 0;
   bool even = false;
-  bool full = false;  // a turn whose gradient is measured along three axes: it may not pass what any of them does not
-  int angle = -1;     // of a turn or phase: index into Words::angles
-  int gate = -1;      // index of the instruction
+  bool full = false;    // a turn whose gradient is measured along three axes: it may not pass what any of them does not
+  bool varies = false;  // its angle is one for each lane
+  int angle = -1;       // of a turn or phase: index into Words::angles
+  int gate = -1;        // index of the instruction
   Footprint footprint{};
 
   explicit Op(OpKind of) : kind(of) {}

@@ -81,6 +81,62 @@ void phase_table(Real* table, u64 groups, const PhaseFactor* factors, int count)
   normalise(re, im, groups);
 }
 
+// One register of the lanes of a phase_table, by the same doubling.
+template <typename Real>
+void lane_phases(Real* table, u64 groups, const LanePhase<Real>* factors, int count, int at) {
+  constexpr u64 group = 2 * kLanes<Real>;
+  auto times = [](Reg<Real>& a, Reg<Real>& b, const Reg<Real>& c, const Reg<Real>& s) {
+    const Reg<Real> x = a * c - b * s;
+    b = a * s + b * c;
+    a = x;
+  };
+  Reg<Real> re = Reg<Real>{} + Real(1), im{};
+  for (int f = 0; f < count; ++f)
+    if (!factors[f].mask) times(re, im, load(factors[f].c + at), -load(factors[f].s + at));
+  store(table + at, re);
+  store(table + at + kLanes<Real>, im);
+  for (u64 half = 1; half < groups; half <<= 1) {
+    Reg<Real> low[2] = {Reg<Real>{} + Real(1), {}}, high[2] = {Reg<Real>{} + Real(1), {}};
+    for (int f = 0; f < count; ++f)
+      if (factors[f].mask == half) {
+        times(low[0], low[1], load(factors[f].c + at), -load(factors[f].s + at));
+        times(high[0], high[1], load(factors[f].c + at), load(factors[f].s + at));
+      }
+    for (u64 i = 0; i < half; ++i) {
+      Real* p = table + i * group + at;
+      Real* q = p + half * group;
+      Reg<Real> x = load(p), y = load(p + kLanes<Real>), u = x, w = y;
+      times(x, y, low[0], low[1]);
+      times(u, w, high[0], high[1]);
+      store(p, x);
+      store(p + kLanes<Real>, y);
+      store(q, u);
+      store(q + kLanes<Real>, w);
+    }
+    for (int f = 0; f < count; ++f) {
+      const u64 mask = factors[f].mask;
+      if (mask == half || !(mask & half) || mask >= half << 1) continue;
+      const Reg<Real> c = load(factors[f].c + at), s = load(factors[f].s + at);
+      for (u64 i = 0; i < half << 1; ++i) {
+        Real* p = table + i * group + at;
+        Reg<Real> x = load(p), y = load(p + kLanes<Real>);
+        times(x, y, c, parity(i & mask) ? s : -s);
+        store(p, x);
+        store(p + kLanes<Real>, y);
+      }
+    }
+  }
+}
+
+template <typename Real>
+void lane_phase_table(Real* table, u64 groups, const LanePhase<Real>* factors, int count) {
+  for (int k = 0; k < Lanes<Real>::count; ++k) lane_phases(table, groups, factors, count, k * Lanes<Real>::width);
+  for (u64 i = 0; i < groups; ++i) {
+    Real* p = table + i * (2 * kLanes<Real>);
+    normalise(p, p + kLanes<Real>, kLanes<Real>);
+  }
+}
+
 template <typename Real>
 inline __attribute__((always_inline)) void layer_at(const PhaseLayer<Real>& layer, u64 groups, u64 i, int k,
                                                     Reg<Real>& re, Reg<Real>& im) {
@@ -96,6 +152,13 @@ inline __attribute__((always_inline)) void layer_at(const PhaseLayer<Real>& laye
   for (int m = 0; m < layer.n_cross; ++m) {
     const Real c = layer.cross[m][i];
     const Reg<Real> s = load(layer.pattern[m] + at) * layer.cross[m][groups + i];
+    const Reg<Real> x = re * c - im * s;
+    im = re * s + im * c;
+    re = x;
+  }
+  if (layer.by_lane) {
+    const Real* p = layer.by_lane + i * (2 * kLanes<Real>)+static_cast<u64>(at);
+    const Reg<Real> c = load(p), s = load(p + kLanes<Real>);
     const Reg<Real> x = re * c - im * s;
     im = re * s + im * c;
     re = x;

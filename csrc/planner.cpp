@@ -137,6 +137,11 @@ class Planner {
 
   // The best of: directions in the order in which ops need them, and those of the turns from some later one on.
   Choice choose() const {
+    if (row_bits_ + static_cast<int>(width_) == group_bits_) {  // a tile is the whole state
+      Span all;
+      fill_up(all);
+      return take(std::move(all), width_);
+    }
     Choice best = take({}, width_);
     if (best.ops.size() == pending_.size()) return best;
     if (row_bits_ + static_cast<int>(width_) < group_bits_) {  // a larger tile is better than one more pass
@@ -203,7 +208,9 @@ class Planner {
     };
     for (const int op : ready) {
       const Op& o = at(op);
-      if (std::any_of(stage.ops.begin(), stage.ops.end(), [&](int s) { return !commute(at(s), o); })) close();
+      if (std::any_of(stage.ops.begin(), stage.ops.end(),
+                      [&](int s) { return at(s).varies != o.varies || !commute(at(s), o); }))
+        close();
       if (o.flips & low_ones(lane_bits_)) {
         stages.push_back({OpKind::Turn, {op}});
         continue;

@@ -18,7 +18,7 @@ namespace ketgrad {
 struct Tiling {
   int row_bits = 3;    // bits of the group index that every tile has: rows of 2^3 groups are 1 KiB
   int tile_bits = 11;  // 2^11 groups are 256 KiB: ket and bra of a tile fit into half a MiB of second-level cache
-  int least_bits = 8;  // of the group index; smaller states run gate by gate
+  int least_bits = 6;  // of the group index; smaller single states run gate by gate
   int chunk_bits = 7;  // 2^7 groups are 16 KiB: stages that stay inside run on a chunk before the next
 };
 

@@ -7,6 +7,7 @@
 #include "executor.hpp"
 #include "gate_runner.hpp"
 #include "numbers.hpp"
+#include "tile_plan.hpp"
 
 namespace ketgrad {
 

@@ -8,13 +8,7 @@ namespace ketgrad {
 
 namespace {
 
-// Of a state that has fewer than 2^3 large ones, so that threads have something to share.
-constexpr int kSmallTileBits = 9;
-
 constexpr std::size_t kShuffleFrom = 4;  // moves: what one by one would take longer
-
-// States of 32 MiB and more come from afar: rows of twice the length come faster, unless they take more passes.
-constexpr int kLongRowsFrom = 18;
 
 TileLayer make_layer(const std::vector<int>& members, const std::vector<Op>& ops, const std::vector<bool>& trained,
                      const Geometry& g, int lane_bits) {
@@ -28,7 +22,9 @@ TileLayer make_layer(const std::vector<int>& members, const std::vector<Op>& ops
       out.trained.push_back(m);
       out.masks.push_back(m.tile);
     }
-    if (m.tile && m.lanes)
+    if (ops[static_cast<std::size_t>(op)].varies)
+      out.varied.push_back(m);
+    else if (m.tile && m.lanes)
       cross[m.lanes].push_back(m);
     else if (m.tile)
       out.table.push_back(m);
@@ -65,6 +61,7 @@ TileBlock make_block(const std::vector<int>& members, const std::vector<Op>& ops
   for (int r = 0; r < b.turns; ++r) {
     const Op& op = ops[static_cast<std::size_t>(members[static_cast<std::size_t>(r)])];
     flips[r] = g.flips(op.flips >> lane_bits);
+    out.varies = out.varies || op.varies;
     b.signs[r] = g.signs(op.signs >> lane_bits);
     out.lanes.push_back(op.signs & low_ones(lane_bits));
     out.outside.push_back(op.signs >> lane_bits & g.outside);
@@ -202,21 +199,6 @@ std::vector<Op> moves_from(const Pass& pass, std::size_t stage, const std::vecto
   return out;
 }
 
-std::vector<bool> find_trained(const Source& source, const Words& words) {
-  std::vector<bool> out;
-  for (const Op& op : words.ops) {
-    int instruction = op.gate;
-    bool group = false;
-    if (op.angle >= 0) {
-      const Angle& a = words.angles[static_cast<std::size_t>(op.angle)];
-      instruction = a.factor == 0 ? -1 : a.instruction;
-      group = a.group >= 0 && words.groups[static_cast<std::size_t>(a.group)].trained && a.part > 0;
-    }
-    out.push_back(group || (instruction >= 0 && source.instructions[static_cast<std::size_t>(instruction)].slot >= 0));
-  }
-  return out;
-}
-
 }  // namespace
 
 template <typename Real>
@@ -229,8 +211,8 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
     return;
   }
   // the operands of gates want bits themselves as coordinates
-  const bool spread = std::none_of(pass.stages.begin(), pass.stages.end(),
-                                   [](const auto& stage) { return stage.kind == OpKind::Gate; });
+  const bool spread = lane_bits > 0 && std::none_of(pass.stages.begin(), pass.stages.end(),
+                                                    [](const auto& stage) { return stage.kind == OpKind::Gate; });
   geometry = Geometry(pass.span, row_bits, std::countr_zero(compiled.layout.groups), chunk_bits, spread);
   for (std::size_t s = 0; s < pass.stages.size(); ++s) {
     const auto& stage = pass.stages[s];
@@ -267,7 +249,7 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
         n_sums += 2 * stage.ops.size();
         break;
       case OpKind::Move:
-        if (const std::vector<Op> several = moves_from(pass, s, ops); several.size() >= kShuffleFrom) {
+        if (const std::vector<Op> several = moves_from(pass, s, ops); lane_bits > 0 && several.size() >= kShuffleFrom) {
           out.shuffle = true;
           out.index = static_cast<int>(shuffles.size());
           shuffles.emplace_back(several, geometry, lane_bits);
@@ -290,7 +272,18 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
         break;
     }
     stages.push_back(out);
+    live.push_back(reached(stages.back()));
   }
+}
+
+template <typename Real>
+u64 TilePass<Real>::reached(const Stage& stage) const {
+  const u64 before = live.empty() ? 1 : live.back();
+  if (stage.kind == OpKind::Phase) return before;
+  if (stage.kind != OpKind::Turn || stage.lanes) return geometry.groups();
+  const TurnBlock& block = blocks[static_cast<std::size_t>(stage.index)].block;
+  const u64 most = *std::max_element(block.offset, block.offset + (1 << block.turns));
+  return std::max(before, std::bit_ceil(most + 1));
 }
 
 template <typename Real>
@@ -306,7 +299,8 @@ PassFacts TilePass<Real>::facts(u64 groups_of_state) const {
   f.lane_turns = static_cast<int>(turns.size());
   f.layers = static_cast<int>(layers.size());
   for (const TileLayer& layer : layers) {
-    std::size_t phases = layer.fixed.size() + layer.scalars.size() + layer.lanes.size() + layer.table.size();
+    std::size_t phases =
+        layer.fixed.size() + layer.scalars.size() + layer.lanes.size() + layer.table.size() + layer.varied.size();
     for (const auto& cross : layer.cross) phases += cross.second.size();
     f.phases += static_cast<int>(phases);
     f.crossings += static_cast<int>(layer.cross.size());
@@ -318,61 +312,7 @@ PassFacts TilePass<Real>::facts(u64 groups_of_state) const {
   return f;
 }
 
-template <typename Real>
-TilePlan<Real>::TilePlan(const Source& source)
-    : words(source, std::countr_zero(static_cast<unsigned>(kLanes<Real>))),
-      trained(find_trained(source, words)),
-      compiled(source, words.terms, std::countr_zero(static_cast<unsigned>(kLanes<Real>))) {
-  Tiling sizes = tiling();
-  const int lane_bits = compiled.layout.lane_bits, group_bits = std::countr_zero(compiled.layout.groups);
-  sizes.tile_bits = std::min(sizes.tile_bits, std::max(kSmallTileBits, group_bits - 3));
-  Span support;
-  auto everywhere = [&] { return row_bits + static_cast<int>(support.directions.size()) == group_bits; };
-  complete = true;
-  std::vector<Pass> planned = plan_passes(words.ops, lane_bits, group_bits, sizes);
-  if (group_bits >= kLongRowsFrom) {
-    Tiling longer = sizes;
-    ++longer.row_bits;
-    std::vector<Pass> other = plan_passes(words.ops, lane_bits, group_bits, longer);
-    if (other.size() <= planned.size()) {
-      planned = std::move(other);
-      sizes = longer;
-    }
-  }
-  row_bits = std::min(sizes.row_bits, group_bits);
-  for (const Pass& pass : planned) {
-    passes.emplace_back(compiled, words.ops, trained, pass, row_bits, sizes.chunk_bits);
-    passes.back().before = support;
-    passes.back().begins_whole = everywhere();
-    complete = complete && (!pass.whole || everywhere());
-    for (const u64 direction : pass.span.directions) support.extend(direction);
-    if (pass.whole)
-      for (int b = row_bits; b < group_bits; ++b) support.extend(u64{1} << b);
-    passes.back().support = support;
-    passes.back().span_size = pass.span.directions.size();
-  }
-  complete = complete && everywhere();
-  auto takes_factor = [](const TilePass<Real>& pass) {
-    return std::any_of(pass.stages.begin(), pass.stages.end(), [](const auto& stage) { return stage.takes_factor(); });
-  };
-  for (std::size_t p = 1; p < passes.size(); ++p) {
-    passes[p - 1].settles_forward = !takes_factor(passes[p]);
-    passes[p].settles_back = !takes_factor(passes[p - 1]);
-  }
-  const std::vector<bool> none(words.tail.size());
-  for (const Pass& pass : plan_passes(words.tail, lane_bits, group_bits, sizes))
-    tail.emplace_back(compiled, words.tail, none, pass, row_bits, sizes.chunk_bits);
-}
-
-template <typename Real>
-bool TilePlan<Real>::suits(const Source& source) {
-  const int group_bits = source.n_bits - std::countr_zero(static_cast<unsigned>(kLanes<Real>));
-  return group_bits >= std::max(1, tiling().least_bits);
-}
-
 template struct TilePass<float>;
 template struct TilePass<double>;
-template struct TilePlan<float>;
-template struct TilePlan<double>;
 
 }  // namespace ketgrad

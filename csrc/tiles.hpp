@@ -22,6 +22,7 @@ struct TileLayer {
   };
   std::vector<Member> fixed, scalars, lanes;  // no tile part: same for all tiles; one number; one for each lane
   std::vector<Member> table;                  // no lanes
+  std::vector<Member> varied;                 // with an angle for each lane
   std::vector<std::pair<std::uint64_t, std::vector<Member>>> cross;  // by lanes
   bool table_varies = false;                                         // some member of a table has a sign from outside
   std::vector<std::uint64_t> masks;                                  // of trained members, ascending
@@ -33,6 +34,7 @@ struct TileBlock {
   std::vector<int> ops;
   std::vector<std::uint64_t> lanes, outside;
   std::vector<std::uint64_t> beyond;  // of a local block: signs that a chunk has one value for
+  bool varies;                        // a turn has an angle for each lane
 };
 
 template <typename Real>
@@ -106,28 +108,16 @@ struct TilePass {
   std::vector<bool> trained;      // whether a stage has an op with a gradient
   std::vector<std::size_t> sums;  // of each stage, where its sums begin, in units of a group's lanes
   std::size_t n_sums = 0;
+  std::vector<std::uint64_t> live;  // from |0..0> on, the groups up to here can be other than 0 after each stage
   bool settles_forward = true, settles_back = true;  // no pass follows at once, in that direction, that takes a factor
 
   TilePass(const Compiled<Real>& compiled, const std::vector<Op>& ops, const std::vector<bool>& trained_ops,
            const Pass& pass, int row_bits, int chunk_bits);
   std::uint64_t chunks() const { return std::max(std::uint64_t{1}, geometry.groups() >> chunk_bits); }
   PassFacts facts(std::uint64_t groups_of_state) const;
-  TilePass(const TilePass&) = delete;  // operands point into it
+  std::uint64_t reached(const Stage& stage) const;  // `live` after it
+  TilePass(const TilePass&) = delete;               // operands point into it
   TilePass(TilePass&&) = default;
-};
-
-// What a large circuit runs by.
-template <typename Real>
-struct TilePlan {
-  Words words;
-  std::vector<bool> trained;  // ops
-  std::vector<TilePass<Real>> passes, tail;
-  int row_bits;             // of the least rows
-  bool complete;            // from |0..0> on, passes write all of the state before anything else reads it
-  Compiled<Real> compiled;  // gates, and observables in physical words
-
-  explicit TilePlan(const Source& source);
-  static bool suits(const Source& source);
 };
 
 }  // namespace ketgrad

@@ -11,11 +11,12 @@ Trig trig_of(const Step& step, double value) {
 
 }  // namespace
 
-std::vector<Trig> shared_trig(const std::vector<Step>& steps, const double* shared, int n_shared) {
+std::vector<Trig> shared_trig(const std::vector<Step>& steps, const std::vector<bool>* only, const double* shared,
+                              int n_shared) {
   std::vector<Trig> out(steps.size());
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];
-    if (step.slot >= n_shared || !(has_rotor(step.kind) || step.kind == Kind::Table)) continue;
+    if (step.slot >= n_shared || !(has_rotor(step.kind) || step.kind == Kind::Table) || (only && !(*only)[i])) continue;
     out[i] = trig_of(step, step.slot < 0 ? 0.0 : shared[step.slot]);
     if (step.slot < 0) out[i] = {snap(out[i].c), snap(out[i].s), out[i].angle};
   }
@@ -28,7 +29,12 @@ void Unit<Real>::bind(const Batch& batch, u64 first, u64 count) {
   first_ = first;
   count_ = count;
   bind_rotors();
-  if (tiles_) bind_tiles();
+  if (lane_sweep_) {
+    bind_gates();
+    lane_sweep_->bind(per_sample_.data());
+  } else if (tiles_) {
+    bind_tiles();
+  }
 }
 
 template <typename Real>
@@ -46,7 +52,7 @@ void Unit<Real>::bind_rotors() {
   std::int32_t next = 0;
   for (std::size_t i = 0; i < compiled_.steps.size(); ++i) {
     const Step& step = compiled_.steps[i];
-    if (step.slot < source_.n_shared || !has_rotor(step.kind)) continue;
+    if (step.slot < source_.n_shared || !has_rotor(step.kind) || (tiles_ && !tiles_->gates[i])) continue;
     if (fresh) {
       rotor_of_step_[i] = next;
       rotors_.emplace_back();
@@ -214,9 +220,14 @@ void Unit<Real>::add(const Real* states, Real* lambda) {
 }
 
 template <typename Real>
+bool Unit<Real>::from_zero() const {
+  return !batch_->initial && !starts_prepared(source_);
+}
+
+template <typename Real>
 void Unit<Real>::forward(Real* psi) {
-  const bool prepared = !compiled_.steps.empty() && compiled_.steps[0].kind == Kind::Prepare;
-  const bool sparse = tiles_ && !batch_->initial && !prepared;
+  const bool prepared = starts_prepared(source_);
+  const bool sparse = sweeps_ && from_zero();
   if (batch_->initial) {
     load_initial(psi);
   } else {
@@ -231,6 +242,10 @@ void Unit<Real>::forward(Real* psi) {
     return;
   }
   if (prepared) apply(0, psi, false);
+  if (lane_sweep_) {
+    if (batch_->initial) lane_sweep_->head(psi, false);
+    return lane_sweep_->forward(psi, from_zero());
+  }
   double factor = 1;
   for (const TilePass<Real>& pass : tiles_->passes) {
     if (pass.whole >= 0)
@@ -286,6 +301,11 @@ void Unit<Real>::reverse_step(std::size_t i, Real* psi, Real* lambda, double* gr
 
 template <typename Real>
 void Unit<Real>::reverse(Real* psi, Real* lambda, double* gradients, bool to_start) {
+  if (lane_sweep_) {
+    lane_sweep_->reverse(psi, lambda, gradients, to_start, from_zero());
+    if (to_start) lane_sweep_->head(lambda, true);
+    return;
+  }
   if (tiles_) return reverse_tiles(psi, lambda, gradients, to_start);
   const auto& steps = compiled_.steps;
   std::size_t first = 0;  // nothing before the first parameter has a gradient

@@ -11,6 +11,7 @@
 #include "compiled.hpp"
 #include "engine.hpp"
 #include "executor.hpp"
+#include "lane_sweeps.hpp"
 #include "sweeps.hpp"
 
 namespace ketgrad {
@@ -20,7 +21,9 @@ struct Trig {
   double c, s, angle;
 };
 
-std::vector<Trig> shared_trig(const std::vector<Step>& steps, const double* shared, int n_shared);
+// `only`: of the steps with a one; null: all.
+std::vector<Trig> shared_trig(const std::vector<Step>& steps, const std::vector<bool>* only, const double* shared,
+                              int n_shared);
 
 template <typename Real>
 class Unit {
@@ -28,15 +31,20 @@ class Unit {
   static constexpr int lanes = kLanes<Real>;
   static constexpr int group = 2 * lanes;  // reals
 
-  // `tiles`: the plan of a large state, whose `compiled` this is; else null.
-  Unit(const Source& source, const Compiled<Real>& compiled, const TilePlan<Real>* tiles,
+  // `tiles`: the plan whose `compiled` this is, or null to run gate by gate; in lanes mode with the numbers of the
+  // call.
+  Unit(const Source& source, const Compiled<Real>& compiled, const TilePlan<Real>* tiles, const LaneCall<Real>* call,
        const KernelTable<Real>& kernels, const std::vector<Trig>& trig, const Executor& executor)
       : source_(source),
         compiled_(compiled),
         tiles_(tiles),
         kernels_(kernels),
         trig_(trig),
-        executor_(executor) {}
+        executor_(executor) {
+    if (call)
+      lane_sweep_.emplace(*tiles, *call, kernels, GateRunner<Real>{kernels, gate_rotors_, gate_entries_},
+                          executor_.watch);
+  }
 
   void copy(const Real* from, Real* to) const;
   std::size_t state_bytes() const { return compiled_.layout.groups * group * sizeof(Real); }
@@ -44,7 +52,7 @@ class Unit {
   // Samples first .. first + count - 1 (one in single mode); lanes beyond repeat the last one.
   void bind(const Batch& batch, u64 first, u64 count);
 
-  // A large state is left as the plan relabels it, and so are those of `observe` and `reverse`; see `to_logical`.
+  // A state is left as the plan relabels it, and so are those of `observe` and `reverse`; see `to_logical`.
   void forward(Real* psi);
   void to_logical(Real* state);
   void from_logical(Real* state);
@@ -77,6 +85,8 @@ class Unit {
   void reverse_step(std::size_t step, Real* psi, Real* lambda, double* gradients);
   void bind_rotors();
   void bind_tiles();
+  void bind_gates();
+  bool from_zero() const;
   void reverse_tiles(Real* psi, Real* lambda, double* gradients, bool to_start);
   double term_sign(int term) const { return tiles_ ? tiles_->words.term_signs[static_cast<std::size_t>(term)] : 1.0; }
   void record(const Step& step, const std::vector<double>& sums, u64 tasks, double* gradients) const;
@@ -92,12 +102,13 @@ class Unit {
   std::vector<double> per_sample_;           // (n_per_sample, lanes), so that a slot's lanes are together
   std::vector<Rotor<Real>> rotors_;          // of the steps with per-sample angles
   std::vector<std::int32_t> rotor_of_step_;  // index into rotors_, or -1
-  // of a large state
+  // of a plan
   std::vector<double> angles_;  // of instructions
   std::vector<Rotor<Real>> gate_rotors_;
   std::vector<TableEntries<Real>> gate_entries_;
   std::vector<Buffer> gate_memory_;
-  std::optional<Sweeps<Real>> sweeps_;
+  std::optional<Sweeps<Real>> sweeps_;         // of a large state
+  std::optional<LaneSweep<Real>> lane_sweep_;  // of samples as lanes
 };
 
 extern template class Unit<float>;

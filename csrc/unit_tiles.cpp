@@ -1,4 +1,4 @@
-// The members of `Unit` for a large state, which goes by a plan of tiles.
+// The members of `Unit` for states that go by a plan.
 #include "unit.hpp"
 
 namespace ketgrad {
@@ -15,12 +15,19 @@ void Unit<Real>::bind_tiles() {
                              : per_sample_[static_cast<u64>(step.slot - source_.n_shared) * lanes];
     angles_[i] = step.offset + step.scale * value;
   }
+  bind_gates();
+  sweeps_.emplace(*tiles_, kernels_, executor_, tiles_->words.evaluate(source_, angles_), gate_rotors_, gate_entries_);
+}
+
+template <typename Real>
+void Unit<Real>::bind_gates() {
+  if (std::find(tiles_->gates.begin(), tiles_->gates.end(), true) == tiles_->gates.end()) return;
+  const std::size_t steps = compiled_.steps.size();
   gate_rotors_.resize(steps);
   gate_entries_.resize(steps);
   gate_memory_.clear();
-  for (const Op& op : tiles_->words.ops) {
-    if (op.kind != OpKind::Gate) continue;
-    const std::size_t i = static_cast<std::size_t>(op.gate);
+  for (std::size_t i = 0; i < steps; ++i) {
+    if (!tiles_->gates[i]) continue;
     const Kind kind = compiled_.steps[i].kind;
     if (kind == Kind::Table) {
       gate_memory_.emplace_back();
@@ -29,11 +36,11 @@ void Unit<Real>::bind_tiles() {
       gate_rotors_[i] = rotor(i, false);
     }
   }
-  sweeps_.emplace(*tiles_, kernels_, executor_, tiles_->words.evaluate(source_, angles_), gate_rotors_, gate_entries_);
 }
 
 template <typename Real>
 void Unit<Real>::to_logical(Real* state) {
+  if (lane_sweep_) return lane_sweep_->tail(state, false);
   if (!tiles_) return;
   double factor = 1;
   for (const TilePass<Real>& pass : tiles_->tail) sweeps_->forward(pass, state, false, factor);
@@ -41,6 +48,7 @@ void Unit<Real>::to_logical(Real* state) {
 
 template <typename Real>
 void Unit<Real>::from_logical(Real* state) {
+  if (lane_sweep_) return lane_sweep_->tail(state, true);
   if (!tiles_) return;
   for (std::size_t p = tiles_->tail.size(); p-- > 0;)
     sweeps_->undo(tiles_->tail[p], tiles_->tail[p].stages.size(), state);
@@ -91,8 +99,11 @@ void Unit<Real>::reverse_tiles(Real* psi, Real* lambda, double* gradients, bool 
       of_instruction[static_cast<std::size_t>(angle.instruction)] += angle.factor * measured[o].own;
     } else if (op.kind == OpKind::Turn) {
       // along z by the phase that follows it: whatever came between commutes with that
-      const double xyz[3] = {measured[o].flip, measured[o].own, measured[o + 1].own};
-      words.pull(source_, angles_, angle.group, xyz, of_instruction.data());
+      const auto& members = words.groups[static_cast<std::size_t>(angle.group)].members;
+      const auto shares = words.shares(source_, angles_, angle.group);
+      for (std::size_t m = 0; m < members.size(); ++m)
+        of_instruction[static_cast<std::size_t>(members[m])] +=
+            shares[m][0] * measured[o].flip + shares[m][1] * measured[o].own + shares[m][2] * measured[o + 1].own;
     }
   }
   for (std::size_t i = 0; i < of_instruction.size(); ++i) {
@@ -103,6 +114,8 @@ void Unit<Real>::reverse_tiles(Real* psi, Real* lambda, double* gradients, bool 
 
 template void Unit<float>::bind_tiles();
 template void Unit<double>::bind_tiles();
+template void Unit<float>::bind_gates();
+template void Unit<double>::bind_gates();
 template void Unit<float>::to_logical(float*);
 template void Unit<double>::to_logical(double*);
 template void Unit<float>::from_logical(float*);

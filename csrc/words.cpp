@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace ketgrad {
@@ -19,12 +20,23 @@ u64 one(int bit) { return u64{1} << bit; }
 
 class Rewriter {
  public:
-  Rewriter(Words& out, const Source& source, int lane_bits) : out_(out), source_(source), lanes_(one(lane_bits) - 1) {
+  Rewriter(Words& out, const Source& source, int lane_bits)
+      : out_(out),
+        source_(source),
+        lanes_(one(lane_bits) - 1),
+        apart_(lane_bits == 0 ? source.n_shared : std::numeric_limits<int>::max()) {
     for (int q = 0; q < source.n_bits; ++q) {
       flips_.push_back(one(q));
       signs_.push_back(one(q));
     }
     open_.resize(static_cast<std::size_t>(source.n_bits));
+  }
+
+  // Begins with a relabelling, which |0..0> does not see: groups that differ in high bits only would lie multiples of
+  // 4 KiB apart, in one set of the first-level cache.
+  void spread(int from) {
+    for (int q = from; q < source_.n_bits; ++q) controlled_flip(q, one((q - from) % std::min(from, kSetBits)));
+    for (const auto& [control, x] : done_) out_.head.push_back(move(control, x));
   }
 
   void run() {
@@ -83,6 +95,10 @@ class Rewriter {
     return out;
   }
 
+  bool varies(int instruction) const {
+    return source_.instructions[static_cast<std::size_t>(instruction)].slot >= apart_;
+  }
+
   double word_sign(u64 signs) const { return ketgrad::sign_of(signs & offset_); }
 
   int angle(Angle a) {
@@ -95,6 +111,7 @@ class Rewriter {
     op.flips = flips;
     op.signs = signs;
     op.full = full;
+    op.varies = a.instruction >= 0 && a.factor != 0 && varies(a.instruction);
     op.angle = angle(a);
     out_.ops.push_back(op);
   }
@@ -152,6 +169,13 @@ class Rewriter {
     touched_ |= one(control) | x;
   }
 
+  static Op move(int control, u64 x) {
+    Op op{OpKind::Move};
+    op.flips = x;
+    op.signs = one(control);
+    return op;
+  }
+
   void flip(u64 x) {
     offset_ ^= physical_flips(x);
     touched_ |= x;
@@ -162,10 +186,7 @@ class Rewriter {
     if (!touched_) return;
     u64 offset = offset_;
     for (const auto& [control, x] : done_) {
-      Op op{OpKind::Move};
-      op.flips = x;
-      op.signs = one(control);
-      out_.ops.push_back(op);
+      out_.ops.push_back(move(control, x));
       if (offset & one(control)) offset ^= x;
     }
     if (offset) {
@@ -286,7 +307,11 @@ class Rewriter {
     out_.ops.push_back(op);
   }
 
-  void collect(u64 bit, int index) { open_[static_cast<std::size_t>(std::countr_zero(bit))].push_back(index); }
+  void collect(u64 bit, int index) {
+    if (varies(index)) close(bit);
+    open_[static_cast<std::size_t>(std::countr_zero(bit))].push_back(index);
+    if (varies(index)) close(bit);
+  }
 
   void close_for(const Instruction& in) { close(footprint_of(in).bits()); }
 
@@ -302,6 +327,7 @@ class Rewriter {
   Words& out_;
   const Source& source_;
   const u64 lanes_;
+  const int apart_;                 // slots from here on have an angle for each lane
   std::vector<u64> flips_, signs_;  // of X and Z on each logical bit, in physical bits
   u64 offset_ = 0, touched_ = 0;
   std::vector<std::pair<int, u64>> done_;
@@ -310,61 +336,17 @@ class Rewriter {
 
 }  // namespace
 
-Words::Words(const Source& source, int lane_bits) { Rewriter(*this, source, lane_bits).run(); }
-
-std::vector<double> Words::evaluate(const Source& source, const std::vector<double>& of_instruction) const {
-  std::vector<Euler> of_group;
-  of_group.reserve(groups.size());
-  for (const Group& g : groups) {
-    Matrix2 u{1, 0, 0, 1};
-    for (const int m : g.members)
-      u = times(special(source.instructions[static_cast<std::size_t>(m)], source.pool.data(),
-                        of_instruction[static_cast<std::size_t>(m)]),
-                u);
-    of_group.push_back(euler(u));
+Words::Words(const Source& source, int lane_bits, int spread_from) {
+  if (lane_bits == 0 && spread_from < source.n_bits && spread_from > 0 && !starts_prepared(source)) {
+    Rewriter rewriter(*this, source, lane_bits);
+    rewriter.spread(spread_from);
+    rewriter.run();
+    if (std::none_of(ops.begin(), ops.end(),
+                     [](const Op& op) { return op.kind == OpKind::Gate || op.kind == OpKind::Move; }))
+      return;
+    *this = Words();
   }
-  std::vector<double> out;
-  out.reserve(angles.size());
-  for (const Angle& a : angles) {
-    const double from = a.group >= 0         ? of_group[static_cast<std::size_t>(a.group)].angles[a.part]
-                        : a.instruction >= 0 ? of_instruction[static_cast<std::size_t>(a.instruction)]
-                                             : 0.0;
-    out.push_back(a.constant + a.factor * from);
-  }
-  return out;
-}
-
-void Words::pull(const Source& source, const std::vector<double>& of_instruction, int group, const double measured[3],
-                 double* to_instruction) const {
-  const Group& g = groups[static_cast<std::size_t>(group)];
-  std::vector<Matrix2> each;
-  Matrix2 all{1, 0, 0, 1};
-  for (const int m : g.members) {
-    each.push_back(special(source.instructions[static_cast<std::size_t>(m)], source.pool.data(),
-                           of_instruction[static_cast<std::size_t>(m)]));
-    all = times(each.back(), all);
-  }
-  // a member's axis, carried past the members after it and back before Z(gamma)
-  Matrix2 after = rotation_z(-euler(all).angles[2]);
-  for (std::size_t k = g.members.size(); k-- > 0; after = times(after, each[k])) {
-    const Instruction& in = source.instructions[static_cast<std::size_t>(g.members[k])];
-    if (in.slot < 0) continue;
-    Matrix2 axis;
-    double factor = 1;
-    if (static_cast<Opcode>(in.opcode) == Opcode::Phase) {
-      axis = {1, 0, 0, -1};
-      factor = in.ctrl_value ? 1 : -1;
-    } else if (!in.x_mask) {
-      axis = {1, 0, 0, -1};
-    } else if (!in.z_mask) {
-      axis = {0, 1, 1, 0};
-    } else {
-      axis = {0, Complex{0, -1}, Complex{0, 1}, 0};
-    }
-    const Matrix2 r = times(times(after, axis), dagger(after));
-    to_instruction[g.members[k]] +=
-        factor * (r[2].real() * measured[0] + g.sign * (r[2].imag() * measured[1] + r[0].real() * measured[2]));
-  }
+  Rewriter(*this, source, lane_bits).run();
 }
 
 }  // namespace ketgrad

@@ -1,4 +1,4 @@
-// A program rewritten for one large state: as turns and phases about Pauli words, with the permutations left out.
+// A program rewritten as turns and phases about Pauli words, with the permutations left out.
 //
 // X, CNOT and SWAP only relabel basis states, so they are not done: the rewriter keeps the relabelling, physical index
 // = A * logical index ^ c over GF(2), and expresses every later word in physical indices. Whatever flips bits becomes a
@@ -31,19 +31,25 @@ struct Group {
 
 struct Words {
   std::vector<Op> ops;
+  std::vector<Op> head;  // moves that put a state in logical order into that in which the ops begin
   std::vector<Op> tail;  // moves that put the state into logical order
   std::vector<Angle> angles;
   std::vector<Group> groups;
   std::vector<Term> terms;  // the observables, in physical words
   std::vector<double> term_signs;
 
-  Words(const Source& source, int lane_bits);
+  Words() = default;
+
+  // Without bits among the lanes these are samples: an angle of theirs joins no group, and from `spread_from` on a bit
+  // takes a low one along, where no instruction stays a gate.
+  Words(const Source& source, int lane_bits, int spread_from);
 
   // The angles of ops for the angles of instructions.
   std::vector<double> evaluate(const Source& source, const std::vector<double>& of_instruction) const;
-  // What a group's measured gradient along x, y, z (physical words, after its turn) is for each member.
-  void pull(const Source& source, const std::vector<double>& of_instruction, int group, const double measured[3],
-            double* to_instruction) const;
+  // A group's gradient is measured along x, y, z (physical words, after its turn): what each of its members takes of
+  // the three.
+  std::vector<std::array<double, 3>> shares(const Source& source, const std::vector<double>& of_instruction,
+                                            int group) const;
 };
 
 }  // namespace ketgrad

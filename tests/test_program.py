@@ -42,7 +42,7 @@ def test_every_mode_of_the_native_backend_is_named(backend):
     circuit = kg.Circuit(6)
     x = circuit.inputs(1)
     plan = kg.compile(circuit.rx(x[0], 0), kg.Z(0), backend=backend)._ready().plan
-    assert plan.mode(1) == "single" and plan.mode(1000) == "lanes"
+    assert plan.choice(1)["mode"] == "single" and plan.choice(1000)["mode"] == "lanes"
 
 
 def program(**changes: object) -> Program:

@@ -1,4 +1,4 @@
-"""The scikit-learn estimator: scikit-learn's own checks, and what its users expect."""
+"""The scikit-learn estimators: scikit-learn's own checks, and what its users expect."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ import pytest
 pytest.importorskip("sklearn")
 
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.datasets import load_breast_cancer, load_iris, make_circles, make_friedman1
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import ketgrad as kg
-from ketgrad.errors import ArgumentError
-from ketgrad.sklearn import HybridClassifier
+from ketgrad.errors import ArgumentError, ArgumentTypeError, ParameterError
+from ketgrad.sklearn import (
+    HybridClassifier,
+    HybridRegressor,
+    QuantumKernel,
+    QuantumKernelClassifier,
+    QuantumKernelRegressor,
+)
 
 QUICK: dict[str, Any] = {
     "n_qubits": 2,
@@ -31,7 +38,16 @@ QUICK: dict[str, Any] = {
 }
 
 
-@parametrize_with_checks([HybridClassifier(**QUICK)])
+@parametrize_with_checks(
+    [
+        HybridClassifier(**QUICK),
+        HybridRegressor(**QUICK),
+        QuantumKernel("angle"),
+        QuantumKernel("angle", kind="projected"),
+        QuantumKernelClassifier("angle"),
+        QuantumKernelRegressor("angle"),
+    ]
+)
 def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -40,6 +56,7 @@ def test_defaults_are_the_trainers() -> None:
     from ketgrad.train import Settings
 
     ours, theirs = HybridClassifier().get_params(), Settings()
+    assert HybridRegressor().get_params() == ours
     for name, other in HybridClassifier._parameter_names.items():
         assert ours[name] == getattr(theirs, other), name
     assert set(ours) == {*HybridClassifier._parameter_names, "verbose", "random_state"}
@@ -119,3 +136,106 @@ def test_bad_settings_are_told_at_fit(capsys: pytest.CaptureFixture[str]) -> Non
         HybridClassifier(**QUICK).fit(x[:20], y[:20])
     HybridClassifier(**{**QUICK, "epochs": 2}, verbose=True).fit(x, y)
     assert "epoch 2: loss" in capsys.readouterr().out
+
+
+# regression
+
+
+def test_regressor(capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = make_friedman1(200, 5, random_state=0)
+    train_x, test_x, train_y, test_y = train_test_split(x, 1e3 * y + 5, random_state=0)
+    model = HybridRegressor(**{**QUICK, "n_qubits": 4, "weight_decay": 0.1}, verbose=True, random_state=0)
+    assert model.fit(train_x, train_y).score(test_x, test_y) > 0.8
+    assert "epoch 25: loss" in (out := capsys.readouterr().out) and "R^2 0.9" in out
+    assert model.loss_history_.shape == (25,) and model.training_time_ > 0
+    assert (model.params_["encoder"] == model.network_.part("encoder")).all() and model.params_["head"].shape == (10, 1)
+    back = pickle.loads(pickle.dumps(model))
+    assert (back.predict(test_x) == model.predict(test_x)).all()
+    assert (clone(model).set_params(verbose=False).fit(train_x, train_y).predict(test_x) == model.predict(test_x)).all()
+
+
+# kernels
+
+
+def rings() -> tuple[np.ndarray, ...]:
+    x, y = make_circles(120, noise=0.1, factor=0.4, random_state=0)
+    return tuple(train_test_split(x, np.array(["outer", "inner"])[y], random_state=0))
+
+
+def test_kernel_as_function_transformer_and_machine() -> None:
+    train_x, test_x, train_y, test_y = rings()
+    kernel = QuantumKernel("iqp")
+    np.testing.assert_array_equal(kernel(train_x), kg.kernels.fidelity(kg.kernels.feature_map("iqp", 2), train_x))
+    scaler = MinMaxScaler((-np.pi / 2, np.pi / 2))
+    ways = [
+        make_pipeline(scaler, SVC(kernel=kernel, C=10)),
+        make_pipeline(scaler, kernel, SVC(kernel="precomputed", C=10)),
+        QuantumKernelClassifier("iqp", C=10),
+    ]
+    scores = [way.fit(train_x, train_y).decision_function(test_x) for way in ways]
+    for other in scores[1:]:
+        np.testing.assert_allclose(other, scores[0], atol=1e-9)
+    assert [way.score(test_x, test_y) for way in ways] == [1.0] * 3
+    machine = ways[2]
+    assert machine.classes_.tolist() == ["inner", "outer"] and machine.training_time_ > 0
+    assert machine.params_["x_train"].max() == pytest.approx(np.pi / 2)
+    back = pickle.loads(pickle.dumps(machine))
+    assert (back.decision_function(test_x) == scores[2]).all()
+    assert ways[1][:-1].get_feature_names_out()[:2].tolist() == ["quantumkernel0", "quantumkernel1"]
+
+
+def test_projected_kernel_keeps_the_gamma_of_its_fit() -> None:
+    train_x, test_x, train_y, test_y = rings()
+    for gamma in ("scale", "median", 0.5):
+        kernel = QuantumKernel("heisenberg", layers=3, kind="projected", gamma=gamma, bandwidth=0.8)
+        circuit = kg.kernels.feature_map("heisenberg", 2, 3)
+        expected = kg.kernels.projected(circuit, 0.8 * test_x, 0.8 * train_x, gamma=gamma)
+        np.testing.assert_allclose(kernel.fit(train_x).transform(test_x), expected, atol=1e-13)
+        np.testing.assert_allclose(kernel.transform(test_x[:1]), expected[:1], atol=1e-13)  # the fit decides
+        callable_svc = SVC(kernel=kernel).fit(train_x, train_y)
+        assert callable_svc.score(test_x, test_y) >= 0.9
+
+
+def test_searches_reach_the_kernel() -> None:
+    x, _, y, _ = rings()
+    grid = {"kernel__bandwidth": [0.01, 1.0], "C": [1.0, 10.0]}
+    for model in (QuantumKernelClassifier(QuantumKernel()), SVC(kernel=QuantumKernel())):
+        search = GridSearchCV(model, grid, cv=3, n_jobs=1).fit(x, y)
+        assert search.best_params_["kernel__bandwidth"] == 1.0 and search.best_score_ > 0.9
+        assert search.best_estimator_.get_params()["kernel__feature_map"] == "iqp"
+
+
+def test_circuits_weights_and_regression(backend: str) -> None:
+    circuit = kg.Circuit(2)
+    f, w = circuit.inputs(2), circuit.weights(1)
+    circuit.ry(f[0], 0).crx(w[0] * f[1], 0, 1).rz(f[1], 1).cx(1, 0).ry(f[1], 0)
+    kernel = QuantumKernel(circuit, weights=[0.7], backend=backend, dtype="complex64")
+    x, _, _, _ = rings()
+    model = clone(QuantumKernelRegressor(kernel, C=50.0, epsilon=0.01)).fit(x, 1e4 + 10 * x[:, 0] * x[:, 1])
+    assert model.score(x, 1e4 + 10 * x[:, 0] * x[:, 1]) > 0.95
+    direct = kg.kernels.fidelity(kg.compile(circuit, dtype="complex64", backend=backend), x, weights=[0.7])
+    np.testing.assert_allclose(kernel(x), direct, atol=1e-6)
+
+
+def test_kernels_with_shots() -> None:
+    x, _, y, _ = rings()
+    kernel = QuantumKernel(shots=200, random_state=1)
+    assert (kernel(x) == kernel(x)).all() and (kernel(x) == kernel(x).T).all()
+    assert 0 < np.abs(kernel(x) - QuantumKernel()(x)).max() < 0.25
+    assert QuantumKernelClassifier(kernel).fit(x, y).score(x, y) > 0.9
+    fresh = QuantumKernel(shots=200)
+    assert (fresh(x) != fresh(x)).any()
+
+
+def test_bad_kernels_are_told_at_fit() -> None:
+    x, _, y, _ = rings()
+    for kernel, error, message in (
+        (QuantumKernel("ipq"), ArgumentError, "Did you mean 'iqp'"),
+        (QuantumKernel(3), ArgumentTypeError, "a name or a Circuit, got int"),
+        (QuantumKernel(kind="projekted"), ArgumentError, "kind must be one of"),
+        (QuantumKernel(kg.kernels.feature_map("iqp", 3)), ParameterError, r"X has shape \(samples, 3\)"),
+        (QuantumKernel("trainable"), ParameterError, "8 weights, got 0"),
+        (QuantumKernel(kind="projected", gamma=-1.0), ArgumentError, "gamma must be finite and above 0"),
+    ):
+        with pytest.raises(error, match=message):
+            QuantumKernelClassifier(kernel).fit(x, y)

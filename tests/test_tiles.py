@@ -33,10 +33,10 @@ def restored() -> Iterator[None]:
     _core.set_tiling(*before)
 
 
-def tiled(seed: int, dtype: str, tiling: tuple[int, ...]) -> list[np.ndarray]:
+def tiled(seed: int, dtype: str, tiling: tuple[int, ...], batch: int | None = None) -> list[np.ndarray]:
     """Everything, with tiles of one size."""
     _core.set_tiling(*tiling)
-    return everything(seed, dtype, "native")
+    return everything(seed, dtype, "native", batch)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["complex128", "complex64"]), st.sampled_from(TILINGS))
@@ -46,8 +46,21 @@ def test_tiles_agree_with_gate_by_gate(seed, dtype, tiling):
         np.testing.assert_allclose(ours, wanted, rtol=0, atol=TOLERANCE[dtype] * max(1.0, np.abs(wanted).max()))
 
 
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["complex128", "complex64"]),
+    st.integers(3, 20),
+    st.sampled_from([1, 2, 7]),
+)
+@settings(max_examples=DRAWS)
+def test_samples_as_lanes_agree_with_gate_by_gate(seed, dtype, batch, chunk_bits):
+    found = zip(tiled(seed, dtype, (3, 11, 6, chunk_bits), batch), tiled(seed, dtype, GATE_BY_GATE, batch), strict=True)
+    for ours, wanted in found:
+        np.testing.assert_allclose(ours, wanted, rtol=0, atol=TOLERANCE[dtype] * max(1.0, np.abs(wanted).max()))
+
+
 def passes(model: kg.Model) -> list[dict]:
-    return model._ready().plan._core.passes()
+    return model._ready().plan.choice(1)["passes"]
 
 
 def test_permutations_and_phases_cost_no_pass_of_their_own():
@@ -66,7 +79,10 @@ def test_a_plan_is_printed():
     assert "20 qubits, 320 gates: 4 passes over 16.0 MiB" in text
     assert "1 of 64 tiles of 256.0 KiB: " in text  # from |0...0>, the first pass finds one tile
     assert text.splitlines()[-1].startswith("ideal ")
-    assert "gate by gate" in kg.compile(layered(4, 2), [kg.Z(0)], backend="native").plan()
+    small = kg.compile(layered(6, 2), [kg.Z(0)], backend="native")
+    assert small.plan().startswith("6 qubits, 48 gates: gate by gate")
+    text = small.plan(batch=20)
+    assert "20 samples as lanes, 3 x 8 at once (estimated" in text and "12 turns in " in text
 
 
 def test_a_wide_gate_runs_on_the_whole_state():

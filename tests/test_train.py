@@ -49,9 +49,9 @@ def state(path: Path) -> dict[str, bytes]:
 # the network
 
 
-def network(backend: str | None = None, **options: Any) -> tuple[hybrid.Network, np.ndarray, np.ndarray]:
+def network(backend: str | None = None, **options: Any) -> tuple[hybrid.Classifier, np.ndarray, np.ndarray]:
     x, y = blobs(12)
-    net = hybrid.Network.create(
+    net = hybrid.Classifier.create(
         x, ["blue", "green", "red"], qubits=3, layers=2, backend=backend, rng=np.random.default_rng(5), **options
     )
     return net, net.standardise(x), np.searchsorted(net.classes, y)
@@ -106,7 +106,7 @@ def test_network_round_trip(tmp_path: Path) -> None:
     net, _, _ = network(dtype="complex64")
     net.about = {"data": "blobs"}
     net.save(tmp_path / "net.npz")
-    back = hybrid.load(tmp_path / "net.npz")
+    back = hybrid.Classifier.load(tmp_path / "net.npz")
     x, _ = blobs(9, seed=3)
     assert back.about == net.about and back.classes == net.classes and back.model.dtype == np.complex64
     assert np.array_equal(back.probabilities(x), net.probabilities(x))
@@ -128,7 +128,7 @@ def test_damaged_network_files(tmp_path: Path, break_it: str) -> None:
         header["classes"] = None
     write_archive(tmp_path / "net.npz", "classifier", header, arrays)
     with pytest.raises(CheckpointError, match="does not hold a valid classifier"):
-        hybrid.load(tmp_path / "net.npz")
+        hybrid.Classifier.load(tmp_path / "net.npz")
 
 
 # the optimiser

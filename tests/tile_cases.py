@@ -68,16 +68,18 @@ def draw(seed: int, dtype: str) -> tuple[kg.Circuit, list[kg.PauliSum], np.ndarr
     return circuit, observables, rng.normal(size=4), rng.normal(size=2)
 
 
-def everything(seed: int, dtype: str, backend: str) -> list[np.ndarray]:
-    """Values, gradients, states and what goes with initial states and bras."""
+def everything(seed: int, dtype: str, backend: str, batch: int | None = None) -> list[np.ndarray]:
+    """Values, gradients, states and what goes with initial states and bras, of one sample or of a batch."""
     circuit, observables, w, x = draw(seed, dtype)
+    rows = () if batch is None else (batch,)
     model = kg.compile(circuit, observables, dtype=dtype, backend=backend)
     rng = np.random.default_rng(seed + 1)
+    x = x if batch is None else rng.normal(size=(batch, 2))
     size = 1 << circuit.n_wires
-    initial = rng.normal(size=size) + 1j * rng.normal(size=size)
-    initial = (initial / np.linalg.norm(initial)).astype(dtype)
-    bras = (rng.normal(size=size) + 1j * rng.normal(size=size)) / size
-    cotangents = rng.normal(size=len(observables))
+    initial = rng.normal(size=(*rows, size)) + 1j * rng.normal(size=(*rows, size))
+    initial = (initial / np.linalg.norm(initial, axis=-1, keepdims=True)).astype(dtype)
+    bras = (rng.normal(size=(*rows, size)) + 1j * rng.normal(size=(*rows, size))) / size
+    cotangents = rng.normal(size=(*rows, len(observables)))
     values, pullback = model.forward(w, x)
     plain = pullback(cotangents)
     moved, pullback = model.forward(w, x, initial=initial)

@@ -107,7 +107,7 @@ def _train(args: argparse.Namespace) -> int:
     out = Path(args.out)
     first = job.checkpoint_path(out, 0, 0)
     base, about = saved(first) if args.resume and first.exists() else (Settings(), {})
-    given = {f.name: getattr(args, f.name) for f in fields(Settings)}
+    given = {f.name: getattr(args, f.name, None) for f in fields(Settings)}
     settings = replace(base, **{name: value for name, value in given.items() if value is not None})
     source = args.data or about.get("data") or "digits"
     target = args.target if args.target or args.data else about.get("target")
@@ -170,7 +170,7 @@ def _predict(args: argparse.Namespace) -> int:
     from .checkpoint import replace_file
 
     path = Path(args.model)
-    network = hybrid.load(path / job.MODEL if path.is_dir() else path, backend=args.backend)
+    network = hybrid.Classifier.load(path / job.MODEL if path.is_dir() else path, backend=args.backend)
     names = network.about.get("feature_names") or []
     if len(names) != network.n_features:
         raise CheckpointError(f"{path} does not know the names of its features; train it with `ketgrad train`")

@@ -89,7 +89,7 @@ class Console:
         elif p.step == p.steps and (p.epoch + 1) % max(1, self.settings.epochs // self._lines) == 0:
             self.say(f"  epoch {p.epoch + 1:>4} of {self.settings.epochs}: {text}")
 
-    def finished(self, index: int, result: Result, accuracy: float) -> None:
+    def finished(self, index: int, result: Result[Any], accuracy: float) -> None:
         """After every seed."""
         self.close()
         for note in result.notes:

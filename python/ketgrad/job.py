@@ -21,7 +21,8 @@ from .backends import backend_info
 from .baseline import Baseline, available, classical_network, linear_model
 from .checkpoint import replace_file, sweep
 from .data import Dataset, stratified_split
-from .errors import CheckpointError
+from .errors import ArgumentError, CheckpointError
+from .hybrid import Classifier
 from .train import Progress, Result, Settings, fit
 
 MODEL, REPORT, RESULTS = "model.npz", "report.html", "results.json"
@@ -36,7 +37,7 @@ class Outcome(NamedTuple):
     n_test: int
     settings: Settings  # of the first seed
     seeds: tuple[int, ...]
-    results: tuple[Result, ...]  # one for each seed
+    results: tuple[Result[Classifier], ...]  # one for each seed
     accuracies: tuple[float, ...]  # on the test set, one for each seed
     confusion: npt.NDArray[np.int64]  # (C, C) of the first seed, rows are the true classes
     baselines: tuple[Baseline, ...]
@@ -78,7 +79,7 @@ def run(
     classical: bool = True,
     progress: Callable[[int, Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
-    finished: Callable[[int, Result, float], None] | None = None,
+    finished: Callable[[int, Result[Classifier], float], None] | None = None,
     about: dict[str, Any] | None = None,
 ) -> Outcome:
     """Train on 80 % of a data set, test on the rest, and write model, results and report.
@@ -91,8 +92,11 @@ def run(
         about: JSON values kept in the checkpoints, for `resume`.
 
     Raises:
+        ArgumentError: the settings are a regression's.
         DataError, CheckpointError, Stopped: as `train.fit`.
     """
+    if settings.task != "classification":
+        raise ArgumentError(f"the report is about classification, got task={settings.task!r}; use ketgrad.train.fit")
     folder = Path(out)
     prepare_folder(folder)
     a, b = stratified_split(dataset.labels, TEST_FRACTION, SPLIT_SEED)
@@ -134,7 +138,7 @@ def run(
     return outcome
 
 
-def _classical(result: Result, train: Any, test: Any, seeds: list[int]) -> tuple[Baseline, ...]:
+def _classical(result: Result[Classifier], train: Any, test: Any, seeds: list[int]) -> tuple[Baseline, ...]:
     x, x_test = result.network.standardise(train[0]), result.network.standardise(test[0])
     size = len(result.network.theta)
     return classical_network(x, train[1], x_test, test[1], size, seeds), linear_model(x, train[1], x_test, test[1])

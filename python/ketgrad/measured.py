@@ -156,14 +156,15 @@ class Measured:
         bits, recipes = snapshots(source, check_shots(shots), generator(seed), where)
         return (bits, recipes) if batched else (bits[0], recipes[0])
 
-    def plan(self, bandwidth: float | None = None, lane_rate: float | None = None) -> str:
-        """How one sample runs: passes over memory and what they do, bytes, lane operations (multiply-adds of one real).
+    def plan(self, bandwidth: float | None = None, lane_rate: float | None = None, *, batch: int = 1) -> str:
+        """How a batch runs and why: passes and what they do, bytes, lane operations (multiply-adds of one real).
 
         Args:
+            batch: the number of samples.
             bandwidth, lane_rate: bytes and lane operations per second of this machine, for the ideal time.
         """
-        passes, n = self._ready().plan.passes(), self.circuit.n_wires
-        return plan_text(passes, n, self.dtype.itemsize, len(self.circuit), bandwidth, lane_rate)
+        choice, n = self._ready().plan.choice(batch), self.circuit.n_wires
+        return plan_text(choice, batch, n, self.dtype.itemsize, len(self.circuit), bandwidth, lane_rate)
 
     # inside
 

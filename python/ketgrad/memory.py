@@ -122,6 +122,13 @@ def largest_n_bits(itemsize: int, copies: int = 1) -> int:
     return max(0, room.bit_length() - 1)
 
 
+def how_many(wanted: int, bytes_each: int) -> int:
+    """How many of the wanted things may be held at once, at least 1: what fits into half of what is available."""
+    if wanted * bytes_each <= _SMALL:
+        return wanted
+    return max(1, min(wanted, available_bytes() // (2 * bytes_each)))
+
+
 def require_states(n_bits: int, itemsize: int, copies: int) -> None:
     """Refuse a request for `copies` states of 2^n_bits amplitudes that cannot fit.
 

@@ -1,11 +1,11 @@
-"""The plan of a large state as text: its passes, what they move and compute, and the ideal time.
+"""The plan of a batch as text: how it runs and why, its passes, what they move and compute, and the ideal time.
 
-Owns: how the counts of `Plan.passes` are added up and printed. May not know: circuits, engines.
+Owns: how the counts of `Plan.choice` are added up and printed. May not know: circuits, engines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from .memory import format_bytes
 
@@ -18,37 +18,57 @@ def lane_operations(facts: dict[str, int]) -> int:
     return TURN * turns + LAYER * facts["layers"] + CROSSING * facts["crossings"]
 
 
+def line_of(facts: dict[str, int]) -> str:
+    """What a pass does."""
+    if facts["whole"]:
+        return "one gate on the whole state"
+    return (
+        f"{facts['visited']} of {facts['tiles']} tiles of {format_bytes(facts['tile_bytes'])}: "
+        f"{facts['turns']} turns in {facts['blocks']} blocks, {facts['lane_turns']} within lanes, "
+        f"{facts['phases']} phases in {facts['layers']} layers, {facts['moves']} moves, {facts['gates']} gates"
+    )
+
+
+def reason(choice: dict[str, Any]) -> str:
+    """Why samples are lanes or run one after another."""
+    if not choice["lanes_us"]:
+        return "nothing else fits" if choice["mode"] == "lanes" else "a state this large fills the cache by itself"
+    return f"estimated {choice['lanes_us']:.3g} us as lanes, {choice['single_us']:.3g} us one by one, on one thread"
+
+
 def plan_text(
-    passes: Sequence[dict[str, int]],
+    choice: dict[str, Any],
+    batch: int,
     n_wires: int,
     itemsize: int,
     n_gates: int,
     bandwidth: float | None = None,
     lane_rate: float | None = None,
 ) -> str:
-    """A line for each pass, then the sums.
+    """How the batch runs and why, a line for each pass, then the sums.
 
     Args:
+        choice: what `Plan.choice` gives.
         itemsize: bytes of an amplitude.
         bandwidth, lane_rate: bytes and lane operations per second; without them no ideal time is given.
     """
-    head = f"{n_wires} qubits, {n_gates} gates"
+    head, passes = f"{n_wires} qubits, {n_gates} gates", choice["passes"]
+    lanes, copies = choice["mode"] == "lanes", batch
+    if lanes:
+        copies = -(-batch // choice["lanes"])
+        head += f", {batch} samples as lanes, {copies} x {choice['lanes']} at once ({reason(choice)})"
+    elif batch > 1 and choice["mode"]:
+        head += f", {batch} samples one by one ({reason(choice)})"
     if not passes:
         return f"{head}: gate by gate (a state this small stays in the cache)"
-    lines = [f"{head}: {len(passes)} passes over {format_bytes(itemsize << n_wires)}"]
+    one = f"{len(passes)} pass" + "es" * (len(passes) != 1)
+    lines = [f"{head}: {one} over {format_bytes(passes[0]['tile_bytes'] if lanes else itemsize << n_wires)}"]
     moved = operations = 0
     for k, f in enumerate(passes):
         visited = f["visited"] * f["tile_bytes"]
-        moved += 2 * visited
-        operations += lane_operations(f) * (visited // itemsize)
-        if f["whole"]:
-            lines.append(f"{k:4}  one gate on the whole state")
-            continue
-        lines.append(
-            f"{k:4}  {f['visited']} of {f['tiles']} tiles of {format_bytes(f['tile_bytes'])}: "
-            f"{f['turns']} turns in {f['blocks']} blocks, {f['lane_turns']} within lanes, "
-            f"{f['phases']} phases in {f['layers']} layers, {f['moves']} moves, {f['gates']} gates"
-        )
+        moved += 2 * visited * copies
+        operations += lane_operations(f) * (visited // itemsize) * copies
+        lines.append(f"{k:4}  {line_of(f)}")
     lines.append(f"moved {format_bytes(moved)}, {operations / 1e9:.3g} G lane operations beside gates")
     if bandwidth and lane_rate:
         lines.append(f"ideal {max(moved / bandwidth, operations / lane_rate) * 1e3:.3g} ms")

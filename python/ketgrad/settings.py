@@ -28,6 +28,7 @@ class Settings:
         dtype: "complex128" or "complex64".
         gradient: "adjoint", "parameter-shift", or "best": adjoint when exact, parameter-shift with shots.
         shots: measurements of each setting; None is exact.
+        task: "classification", by cross-entropy, or "regression" of one number, by squared error.
 
     Raises:
         ArgumentTypeError, ArgumentError: a value of the wrong type or out of its range.
@@ -45,6 +46,7 @@ class Settings:
     dtype: str = "complex128"
     gradient: str = "best"
     shots: int | None = None
+    task: str = "classification"
 
     def __post_init__(self) -> None:
         for name, high in (("qubits", 62), ("layers", 10**4), ("epochs", 10**6), ("batch", 10**6)):
@@ -63,6 +65,8 @@ class Settings:
             raise ArgumentError(f"dtype must be complex64 or complex128, got {self.dtype!r}")
         if self.gradient not in METHODS:
             raise ArgumentError(f"gradient must be one of {METHODS}, got {self.gradient!r}")
+        if self.task not in ("classification", "regression"):
+            raise ArgumentError(f"task must be classification or regression, got {self.task!r}")
         if self.shots is not None:
             self._integer("shots", 1, 10**9)
             if self.gradient == "adjoint":

@@ -23,7 +23,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +32,14 @@ from .backends import backend_info, get_backend
 from .checkpoint import Arrays, read_archive, sweep, write_archive
 from .data import fingerprint, sorted_classes
 from .errors import ArgumentError, CheckpointError, DataError, KetgradError
-from .hybrid import Network
+from .hybrid import Classifier, Network, Regressor, mean_and_scale
 from .optimise import Adam, cosine
 from .settings import Settings
 
 __all__ = ["HISTORY", "Progress", "Result", "Settings", "Stopped", "fit", "saved"]
 
 Array = npt.NDArray[np.float64]
+N = TypeVar("N", bound=Network)
 KIND = "checkpoint"
 _DIVERGED = 1e12  # no parameter of a sensible training comes near; beyond it, sums overflow
 HISTORY = ("loss", "accuracy", "test_accuracy", "lr", "seconds")  # columns of a history, one row an epoch
@@ -51,14 +52,14 @@ class Progress(NamedTuple):
     step: int  # of this epoch, from 1
     steps: int  # in an epoch
     loss: float  # mean of this epoch so far
-    accuracy: float  # of this epoch so far
+    accuracy: float  # of this epoch so far; of a regression R^2
     test_accuracy: float | None  # of the last whole epoch
 
 
-class Result(NamedTuple):
-    """A trained network and how it came about."""
+class Result(NamedTuple, Generic[N]):
+    """A trained network, a `Classifier` or a `Regressor`, and how it came about."""
 
-    network: Network
+    network: N
     history: dict[str, Array]  # each of HISTORY: (epochs,)
     times: dict[str, float]  # seconds: "train", "test", "checkpoint", "step" (median), steps: "steps"
     notes: tuple[str, ...]
@@ -80,12 +81,12 @@ def fit(
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
     about: dict[str, Any] | None = None,
-) -> Result:
-    """Train a hybrid classifier.
+) -> Result[Any]:
+    """Train a hybrid classifier or, as `settings.task` says, a regressor, whose accuracies are R^2.
 
     Args:
         features: (N, F) finite numbers.
-        labels: (N,) of at least two classes.
+        labels: (N,) of at least two classes; of a regression, finite numbers.
         test: features and labels whose accuracy is recorded after each epoch; nothing is chosen by it.
         checkpoint: a file that is replaced every `checkpoint_every` epochs and at the end.
         resume: go on from `checkpoint` when it exists.
@@ -101,7 +102,7 @@ def fit(
     chosen = settings or Settings()
     if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
         raise ArgumentError(f"checkpoint_every is a number of epochs from 1, got {checkpoint_every!r}")
-    trainer = _Trainer(*_checked(features, labels), chosen, test)
+    trainer = _Trainer(*_checked(features, labels, chosen.task), chosen, test)
     trainer.about = dict(about or {})
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None:
@@ -112,11 +113,15 @@ def fit(
     return trainer.result()
 
 
-def _checked(features: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, npt.NDArray[Any]]:
+def _numbers(values: npt.ArrayLike, what: str) -> Array:
     try:
-        x = np.ascontiguousarray(features, dtype=np.float64)
+        return np.ascontiguousarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"features are a table of numbers: {error}") from None
+        raise DataError(f"{what}: {error}") from None
+
+
+def _checked(features: npt.ArrayLike, labels: npt.ArrayLike, task: str) -> tuple[Array, npt.NDArray[Any]]:
+    x = _numbers(features, "features are a table of numbers")
     y = np.asarray(labels)
     if x.ndim != 2 or not x.size:
         raise DataError(f"features have shape (samples, features) with at least one of each, got {x.shape}")
@@ -125,7 +130,11 @@ def _checked(features: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Array, npt
     if not np.isfinite(x).all():
         row, column = np.argwhere(~np.isfinite(x))[0]
         raise DataError(f"features must be finite; sample {row}, feature {column} is {x[row, column]}")
-    if len(np.unique(y)) < 2:
+    if task == "regression":
+        y = _numbers(y, "the labels of a regression are numbers")
+        if not np.isfinite(y).all():
+            raise DataError(f"labels must be finite; sample {np.flatnonzero(~np.isfinite(y))[0]} is not")
+    elif len(np.unique(y)) < 2:
         raise DataError(f"at least two classes are needed, got one class: {np.unique(y).tolist()}")
     return x, y
 
@@ -138,10 +147,11 @@ class _Trainer:
     ) -> None:
         self.settings = settings
         self.rng = np.random.default_rng(settings.seed)
-        classes = sorted_classes(y)
-        self.network = Network.create(
+        regression = settings.task == "regression"
+        kind: type[Network] = Regressor if regression else Classifier
+        self.network = kind.create(
             x,
-            classes,
+            mean_and_scale(y) if regression else sorted_classes(y),
             qubits=settings.qubits,
             layers=settings.layers,
             dtype=settings.dtype,
@@ -149,13 +159,12 @@ class _Trainer:
             rng=self.rng,
         )
         self.x = self.network.standardise(x)
-        position = {c: k for k, c in enumerate(classes)}
-        self.targets = np.array([position[c] for c in y.tolist()], dtype=np.intp)
-        self.test = None if test is None else (np.asarray(test[0], dtype=np.float64), np.asarray(test[1]).tolist())
+        self.targets = self.network.targets(y)
+        self.test = None if test is None else (np.asarray(test[0], dtype=np.float64), np.asarray(test[1]))
         self.steps = -(-len(x) // settings.batch)
         self.adam = Adam(len(self.network.theta), settings.decay, self.network.decayed)
-        self.epoch = self.position = self.right = self.seen = 0
-        self.loss_sum, self.seconds = 0.0, 0.0
+        self.epoch = self.position = self.seen = 0
+        self.right = self.loss_sum = self.seconds = 0.0
         self.order = np.zeros(len(x), dtype=np.intp)
         self.history: list[tuple[float, ...]] = []
         self.step_times: list[float] = []
@@ -220,24 +229,23 @@ class _Trainer:
         accuracy = self._test_accuracy()
         self.history.append((self.loss_sum / self.seen, self.right / self.seen, accuracy, lr, self.seconds))
         self.epoch, self.position = self.epoch + 1, 0
-        self.loss_sum, self.right, self.seen = 0.0, 0, 0
+        self.loss_sum, self.right, self.seen = 0.0, 0.0, 0
 
     def _test_accuracy(self) -> float:
         if self.test is None:
             return math.nan
         start = time.perf_counter()
         seed = np.random.default_rng([self.settings.seed, self.epoch])  # apart from the training's own stream
-        p = self.network.probabilities(self.test[0], shots=self.settings.shots, seed=seed)
-        right = [self.network.classes[k] == t for k, t in zip(p.argmax(axis=1), self.test[1], strict=True)]
+        score = self.network.score(*self.test, shots=self.settings.shots, seed=seed)
         self.times["test"] += time.perf_counter() - start
-        return float(np.mean(right))
+        return score
 
     def _progress(self) -> Progress:
         last = self.history[-1][2] if self.history else math.nan
         test = None if math.isnan(last) else last
         return Progress(self.epoch, self.position, self.steps, self.loss_sum / self.seen, self.right / self.seen, test)
 
-    def result(self) -> Result:
+    def result(self) -> Result[Any]:
         columns = np.array(self.history, dtype=np.float64).reshape(-1, len(HISTORY)).T
         times = {**self.times, "train": self.seconds, "steps": float(self.adam.step_count)}
         times["step"] = self._step_seconds()
@@ -317,7 +325,7 @@ class _Trainer:
         self.rng.bit_generator.state = header["rng"]
         self.history = [tuple(row) for row in arrays["history"].tolist()]
         self.epoch, self.position = int(header["epoch"]), int(header["position"])
-        self.right, self.seen = int(header["right"]), int(header["seen"])
+        self.right, self.seen = float(header["right"]), int(header["seen"])
         self.loss_sum, self.seconds = float(header["loss_sum"]), float(header["seconds"])
         self.step_before = float(header["step_seconds"])
         self.notes.append(f"resumed at epoch {self.epoch + 1}, step {self.position + 1}")

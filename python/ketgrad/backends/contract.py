@@ -191,9 +191,13 @@ class Plan(ABC):
         start = self._initial(initial, batch)
         return self._pullback(shared, per_sample, cotangents, tape, each, start, bras, to_initial)
 
-    def passes(self) -> list[dict[str, int]]:
-        """What one large state goes through, a dictionary of counts for each pass over memory; empty: gate by gate."""
-        return []
+    def choice(self, batch_size: int) -> dict[str, Any]:
+        """How a batch of this size runs: `mode`, "lanes" (a lane is a sample), "single" (a lane is an amplitude) or "".
+
+        `passes` has a dictionary of counts for each pass over a tile or a state, and nothing if it runs gate by gate;
+        `lanes` is the samples of a tile; `lanes_us` and `single_us` the estimates by which it was chosen, or 0.
+        """
+        return {"mode": "", "passes": []}
 
     def states(self, shared: Array, per_sample: Array, initial: States | None = None) -> States:
         """Final states, (B, 2^n) of this plan's dtype, C-contiguous."""

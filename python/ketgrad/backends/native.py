@@ -36,12 +36,8 @@ class NativePlan(Plan):
             dtype == np.complex128,
         )
 
-    def mode(self, batch_size: int) -> str:
-        """How a batch of this size runs: "lanes" (a lane is a sample) or "single" (a lane is an amplitude)."""
-        return self._core.mode(batch_size)
-
-    def passes(self) -> list[dict[str, int]]:
-        return self._core.passes()
+    def choice(self, batch_size: int) -> dict[str, Any]:
+        return self._core.choice(batch_size)
 
     def _forward(self, shared: Array, per_sample: Array, keep: bool, initial: States | None) -> tuple[Array, Any]:
         return self._core.forward(shared, per_sample, keep, initial)

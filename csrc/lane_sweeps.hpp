@@ -1,0 +1,92 @@
+// Lanes mode: a tile of samples, a lane each, goes through the plan of a circuit in one pass, its state in place.
+//
+// What all samples share is worked out once a call: the numbers of blocks, the tables of phases, and how the sums that
+// a sweep back measures become gradients, which is linear. A tile adds the angles that its samples have for themselves.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "gate_runner.hpp"
+#include "numbers.hpp"
+#include "parallel.hpp"
+#include "tile_plan.hpp"
+
+namespace ketgrad {
+
+// gradients[slot * lanes + lane] += weight * sums[sum * lanes + lane]
+struct Credit {
+  int slot;
+  std::size_t sum;
+  double weight;
+};
+
+// The numbers of one direction.
+template <typename Real>
+struct LaneNumbers {
+  PassNumbers<Real> pass;
+  std::vector<LayerTables> tables;
+  std::vector<PhaseLayer<Real>> layers;
+
+  LaneNumbers(const TilePlan<Real>& plan, const KernelTable<Real>& kernels, const std::vector<double>& angles_of_ops,
+              bool backwards, bool scaled);
+};
+
+// What the tiles of one call share.
+template <typename Real>
+struct LaneCall {
+  std::optional<LaneNumbers<Real>> forward, back;
+  std::vector<Credit> credits;
+
+  LaneCall(const TilePlan<Real>& plan, const Source& source, const KernelTable<Real>& kernels, const double* shared,
+           bool forwards, bool backwards, bool to_start);
+};
+
+template <typename Real>
+class LaneSweep {
+ public:
+  LaneSweep(const TilePlan<Real>& plan, const LaneCall<Real>& call, const KernelTable<Real>& kernels,
+            const GateRunner<Real>& gates, Watch& watch);
+
+  // Values of the samples' own slots, (n_per_sample, lanes).
+  void bind(const double* per_sample);
+
+  // `sparse`: the state began as |0..0>.
+  void forward(Real* psi, bool sparse);
+  // Consumes psi; adds to gradients (slots, lanes). Leaves lambda at the start when `to_start`, else anywhere.
+  void reverse(Real* psi, Real* lambda, double* gradients, bool to_start, bool sparse);
+  // From logical order of the basis to that in which a sweep begins, or back.
+  void head(Real* state, bool inverse) { move(plan_.head, state, inverse); }
+  // From that in which it ends to logical order, or back.
+  void tail(Real* state, bool inverse) { move(plan_.tail, state, inverse); }
+
+ private:
+  using Pass = TilePass<Real>;
+
+  void move(const std::vector<Pass>& passes, Real* state, bool inverse);
+  void bind_numbers(const LaneNumbers<Real>& numbers);
+  void apply(const Pass& pass, std::size_t stage, Real* psi, bool inverse, Part part, u64 live);
+  void reverse_stage(std::size_t stage, Real* psi, Real* lambda, Part part, u64 live);
+  const BlockAngles<Real>& angles(const Pass& pass, std::size_t block) const;
+  const PhaseLayer<Real>& layer(const Pass& pass, std::size_t layer) const;
+
+  const TilePlan<Real>& plan_;
+  const LaneCall<Real>& call_;
+  const KernelTable<Real>& kernels_;
+  Watch& watch_;
+  const LaneNumbers<Real>* numbers_ = nullptr;  // of the direction under way
+  const GateRunner<Real> gates_;
+  std::vector<HalfAngle> own_;             // of the plan's lane angles, (angles, lanes)
+  std::vector<BlockAngles<Real>> blocks_;  // of the pass: those that vary
+  std::vector<PhaseLayer<Real>> layers_;   // the same
+  std::vector<Buffer> by_lane_;
+  std::vector<double> sums_;
+  Buffer scratch_, product_;
+};
+
+extern template struct LaneCall<float>;
+extern template struct LaneCall<double>;
+extern template class LaneSweep<float>;
+extern template class LaneSweep<double>;
+
+}  // namespace ketgrad
