@@ -117,11 +117,18 @@ class Inverse {
     chunks(parts - 1, entries / parts, watch, [&](u64 t) {
       for (u64 j = first(t + 1); j < first(t + 2) - 1; ++j) ends[j] += ends[first(t + 1) - 1];
     });
-    total_ = ends[entries - 1];
-    last_ = entries - 1;
-    last_ = search(0, std::nextafter(total_, 0.0));
-    build_guide(std::min(entries, std::bit_ceil(std::max<u64>(shots, 1))), watch);
+    finish(entries, shots, watch);
   }
+
+  // From the cumulative sums of single amplitudes, with room for kWindow numbers behind them.
+  void adopt(double* ends, u64 size, u64 shots, Watch& watch) {
+    block_ = 1;
+    ends_ = ends;
+    std::fill(ends + size, ends + size + kWindow, std::numeric_limits<double>::infinity());
+    finish(size, shots, watch);
+  }
+
+  static constexpr u64 kWindow = 4;
 
   // found[s] = the index for uniforms[s], s < count <= kTogether.
   void find(const double* uniforms, u64 count, u64* found) const {
@@ -136,9 +143,16 @@ class Inverse {
   }
 
  private:
-  static constexpr u64 kMaxBlock = 256, kWindow = 4;
+  static constexpr u64 kMaxBlock = 256;
   static constexpr u64 kAsked = 512;        // bytes at the start of a block; the processor itself foresees the rest
   static constexpr int kMaxEntryBits = 20;  // more entries than these only for blocks of kMaxBlock
+
+  void finish(u64 entries, u64 shots, Watch& watch) {
+    total_ = ends_[entries - 1];
+    last_ = entries - 1;
+    last_ = search(0, std::nextafter(total_, 0.0));
+    build_guide(std::min(entries, std::bit_ceil(std::max<u64>(shots, 1))), watch);
+  }
 
   // At least `count` numbers, whatever they are.
   template <typename T>

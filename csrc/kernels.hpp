@@ -176,6 +176,14 @@ struct alignas(64) PhaseLayer {
   int n_cross;
 };
 
+// The sum of up to three states, each times a complex number for each lane.
+template <typename Real>
+struct alignas(64) CombineOp {
+  Real re[3][kLanes<Real>], im[3][kLanes<Real>];
+  const Real* state[3];
+  int states;
+};
+
 template <typename Real>
 struct KernelTable {
   void (*pair)(Real* psi, const GateOp<Real>&, const Rotor<Real>&, std::uint64_t begin, std::uint64_t end);
@@ -220,6 +228,17 @@ struct KernelTable {
   // lambda (+)= (sum over places of weight * word) psi on one block; weights (places, lanes) have the terms' signs.
   void (*observe)(const Real* psi, Real* lambda, const TermGroup<Real>&, const Real* weights, std::uint64_t base,
                   bool add, Real* scratch);
+  // Two uncontrolled `mix` ops on different group bits; the index map has both fixed at 0.
+  void (*mix_both)(Real* psi, const MixOp<Real>&, const MixOp<Real>&, const IndexMap&);
+  // Moves groups along cycles: each is its length, then groups that take what the next one has, and the last the
+  // first's.
+  void (*cycle)(Real* psi, const std::uint32_t* cycles, std::uint64_t count);
+  void (*combine)(Real* out, const CombineOp<Real>&, std::uint64_t begin, std::uint64_t end);
+  // ends[l * stride + i]: the sum of squares of lane l up to and with group i, in lanes mode.
+  void (*cumulate)(const Real* psi, std::uint64_t groups, double* ends, std::uint64_t stride);
+  // Sums of count * (value - about) and of count * (value - about)^2.
+  void (*weigh)(const double* counts, const double* values, std::uint64_t size, double about, double* sum,
+                double* squares);
 };
 
 struct Kernels {

@@ -7,6 +7,7 @@
 #include "matrices.inc.hpp"
 #include "moves.inc.hpp"
 #include "phases.inc.hpp"
+#include "shifts.inc.hpp"
 #include "terms.inc.hpp"
 #include "turns.inc.hpp"
 
@@ -15,12 +16,19 @@ namespace {
 
 template <typename Real>
 constexpr KernelTable<Real> make_table() {
-  return {pair<Real>,          permute<Real>,        diagonal<Real>,      mix<Real>,
-          dense<Real>,         table<Real>,          pair_reverse<Real>,  diagonal_reverse<Real>,
-          table_reverse<Real>, turns<Real>,          turns_reverse<Real>, move<Real>,
-          shuffle<Real>,       flip_inner<Real>,     phase_table<Real>,   lane_phase_table<Real>,
-          phases<Real>,        phases_reverse<Real>, signed_sums<Real>,   expect<Real>,
-          observe<Real>};
+  return {pair<Real>,          permute<Real>,
+          diagonal<Real>,      mix<Real>,
+          dense<Real>,         table<Real>,
+          pair_reverse<Real>,  diagonal_reverse<Real>,
+          table_reverse<Real>, turns<Real>,
+          turns_reverse<Real>, move<Real>,
+          shuffle<Real>,       flip_inner<Real>,
+          phase_table<Real>,   lane_phase_table<Real>,
+          phases<Real>,        phases_reverse<Real>,
+          signed_sums<Real>,   expect<Real>,
+          observe<Real>,       mix_both<Real>,
+          cycle<Real>,         combine<Real>,
+          cumulate<Real>,      weigh};
 }
 
 }  // namespace

@@ -1,73 +1,19 @@
-// The boundary: numpy arrays in, numpy arrays out. The only file that knows Python.
+// The boundary: numpy arrays in, numpy arrays out. With binding.hpp and shift_binding.hpp all that knows Python.
 //
 // It checks what memory safety needs (dtype, contiguity, lengths); users' mistakes are caught before, in Python.
 // Every long call releases the GIL and lets Ctrl-C through.
 #include <pthread.h>
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
 
-#include <cstring>
-#include <optional>
-#include <stdexcept>
-
+#include "binding.hpp"
 #include "dispatch.hpp"
-#include "engine.hpp"
 #include "parallel.hpp"
 #include "planner.hpp"
 #include "sampling.hpp"
+#include "shift_binding.hpp"
 
-namespace py = pybind11;
 using namespace ketgrad;
 
 namespace {
-
-using Doubles = py::array_t<double, py::array::c_style>;
-using Indices = py::array_t<std::uint64_t, py::array::c_style>;
-
-using MaybeArray = std::optional<py::array>;
-
-struct Interrupted {};  // a Python signal handler raised; its error is set in this thread
-
-// Only Python's main thread handles signals; any other has nothing to ask, and may be killed in the attempt when the
-// interpreter exits. A forked child's main thread is the one that forked.
-unsigned long main_thread = 0;
-void after_fork_in_child() { main_thread = PyThread_get_thread_ident(); }
-
-void poll_signals() {
-  if (PyThread_get_thread_ident() != main_thread) return;
-  const py::gil_scoped_acquire gil;
-  if (PyErr_CheckSignals() != 0) throw Interrupted{};
-}
-
-// Runs `work` without the GIL.
-template <typename F>
-void outside_gil(F work) {
-  bool interrupted = false;
-  {
-    const py::gil_scoped_release release;
-    try {
-      work();
-    } catch (const Interrupted&) {
-      interrupted = true;
-    }
-  }
-  if (interrupted) throw py::error_already_set();
-}
-
-void expect(bool holds, const char* rule) {
-  if (!holds) throw std::invalid_argument(rule);
-}
-
-template <typename T>
-std::vector<T> table(const py::array& array, const char* rule) {
-  expect(array.ndim() == 1 && array.itemsize() == static_cast<py::ssize_t>(sizeof(T)) &&
-             (array.flags() & py::array::c_style) != 0,
-         rule);
-  std::vector<T> out(static_cast<std::size_t>(array.shape(0)));
-  if (!out.empty()) std::memcpy(out.data(), array.data(), out.size() * sizeof(T));
-  return out;
-}
 
 class Plan {
  public:
@@ -77,13 +23,7 @@ class Plan {
         n_shared_(n_shared),
         n_per_sample_(n_per_sample),
         double_(double_precision) {
-    Source source;
-    source.instructions = table<Instruction>(instructions, "instructions are a contiguous array of 64-byte rows");
-    source.terms = table<Term>(terms, "terms are a contiguous array of 32-byte rows");
-    source.pool = table<double>(pool, "the pool is a contiguous array of float64");
-    source.n_bits = n_bits;
-    source.n_shared = n_shared;
-    source.n_per_sample = n_per_sample;
+    Source source = source_of(instructions, pool, terms, n_bits, n_shared, n_per_sample);
     n_terms_ = static_cast<py::ssize_t>(source.terms.size());
     engine_ = make_engine(std::move(source), double_precision);
   }
@@ -144,10 +84,7 @@ class Plan {
 
  private:
   Batch check(const Doubles& shared, const Doubles& per_sample, const MaybeArray& initial) const {
-    expect(shared.ndim() == 1 && shared.shape(0) == n_shared_, "shared slots have shape (n_shared,)");
-    expect(per_sample.ndim() == 2 && per_sample.shape(1) == n_per_sample_,
-           "per-sample slots have shape (batch, n_per_sample)");
-    Batch out{shared.data(), per_sample.data(), static_cast<std::uint64_t>(per_sample.shape(0))};
+    Batch out = batch_of(shared, per_sample, n_shared_, n_per_sample_);
     if (initial) {
       out.one_initial = initial->ndim() == 2 && initial->shape(0) == 1;
       out.initial = states_of(*initial, {out.one_initial ? 1 : per_sample.shape(0)});
@@ -305,6 +242,17 @@ PYBIND11_MODULE(_core, m) {
       .def("states", &Plan::states, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(),
            py::arg("initial"))
       .def("choice", &Plan::choice, py::arg("batch_size"));
+  py::class_<ShiftPlan>(m, "ShiftPlan", "A compiled program whose angles are shifted one at a time.")
+      .def(py::init<const py::array&, const Doubles&, const py::array&, int, int, int, bool>(), py::arg("instructions"),
+           py::arg("pool"), py::arg("terms"), py::arg("n_bits"), py::arg("n_shared"), py::arg("n_per_sample"),
+           py::arg("double_precision"))
+      .def("values", &ShiftPlan::values, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(),
+           py::arg("instruction").noconvert(), py::arg("nodes").noconvert(), py::arg("shifts").noconvert(),
+           py::arg("bundle").noconvert(), py::arg("weights").noconvert())
+      .def("moments", &ShiftPlan::moments, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(),
+           py::arg("instruction").noconvert(), py::arg("nodes").noconvert(), py::arg("shifts").noconvert(),
+           py::arg("bundle").noconvert(), py::arg("weights").noconvert(), py::arg("settings"),
+           py::arg("shots").noconvert(), py::arg("uniforms").noconvert());
   m.def("probabilities", &probabilities_of, py::arg("states").noconvert(), py::arg("bits"));
   m.def("sample", &sample_of, py::arg("states").noconvert(), py::arg("uniforms").noconvert(), py::arg("bits"));
   m.def("counts", &counts_of, py::arg("states").noconvert(), py::arg("uniforms").noconvert(), py::arg("bits"));

@@ -275,6 +275,7 @@ def programs(backend: str) -> Iterator[Call]:
     """Programs with a few bytes changed: refused, or run without reading outside their arrays."""
     import strategies
 
+    from ketgrad.gradients.parameter_shift import ShiftedBatch
     from ketgrad.lowering import lower
     from ketgrad.program import INSTRUCTION, TERM, Program
 
@@ -292,6 +293,7 @@ def programs(backend: str) -> Iterator[Call]:
             values, tape = plan.forward(shared, per_sample, True)
             plan.pullback(shared, per_sample, np.ones((1, *values.shape)), tape)
             plan.states(shared, per_sample)
+            engine.prepare_shifts(program, dtype).values(shared, per_sample, ShiftedBatch(program).rows)
             ran[0] += 1
 
     ran = [0]
@@ -346,6 +348,13 @@ def core(backend: str) -> Iterator[Call]:
         "_core.Plan.pullback", plan.pullback, [np.zeros(2), np.zeros((4, 1)), np.zeros((1, 4, 2)), None, True]
     )
     yield from with_junk("_core.Plan.choice", plan.choice, [3])
+    shifts = _core.ShiftPlan(*parts)
+    slots, one = [np.zeros(2), np.zeros((4, 1))], np.zeros(1, dtype=np.int64)
+    rows = [one, one + 1, np.ones((1, 2)), one, np.ones((1, 3), complex)]
+    drawn = [[(0, 1, 3, np.zeros((1, 4)))], np.ones((4, 1, 1), dtype=np.int64), np.zeros(4)]
+    yield from with_junk("_core.ShiftPlan", _core.ShiftPlan, parts)
+    yield from with_junk("_core.ShiftPlan.values", shifts.values, [*slots, *rows])
+    yield from with_junk("_core.ShiftPlan.moments", shifts.moments, [*slots, *rows, *drawn])
     yield from with_junk("_core.probabilities", _core.probabilities, [states, [0, 1]])
     yield from with_junk("_core.sample", _core.sample, [states, np.zeros((4, 5)), [0, 1]])
     yield from with_junk("_core.counts", _core.counts, [states, np.zeros((4, 5)), [0, 1]])

@@ -275,6 +275,8 @@ def call(n, layers, batch):
     if "{kind}" == "pullback":
         values, pullback = model.forward(None, inputs)
         def run(): pullback(np.ones(values.shape))
+    elif "{kind}" == "jacobian":
+        def run(): model.jacobian(None, inputs, method="parameter-shift")
     else:
         def run(): model.{kind}(None, inputs)
     return run
@@ -298,7 +300,7 @@ print("usable", flush=True)
 @pytest.mark.parametrize(
     ("kind", "n", "layers", "batch"),
     [("state", 22, 40, 1), ("__call__", 20, 120, 1), ("pullback", 20, 30, 1),
-     ("__call__", 10, 30, 20_000), ("pullback", 10, 20, 4000)],
+     ("__call__", 10, 30, 20_000), ("pullback", 10, 20, 4000), ("jacobian", 10, 6, 400)],
 )  # fmt: skip
 def test_control_c_is_heard_within_a_moment(backend, kind, n, layers, batch, record_property):
     script = INTERRUPT.format(backend=backend, kind=kind, n=n, layers=layers, batch=batch)

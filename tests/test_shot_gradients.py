@@ -7,6 +7,7 @@ import pytest
 
 import ketgrad as kg
 from ketgrad.errors import ArgumentError
+from ketgrad.gradients.shifted_shots import ShiftedShots, allocated
 
 
 def shot_model(backend: str) -> tuple[kg.Model, np.ndarray, np.ndarray]:
@@ -36,11 +37,12 @@ def test_shot_estimates_are_unbiased_and_know_their_variance(backend):
     assert np.all((0.75 < ratio) & (ratio < 1.33)), ratio
 
 
-def test_shot_gradients_are_unbiased_and_know_their_variance(backend):
+@pytest.mark.parametrize("allocation", ["uniform", "variance"])
+def test_shot_gradients_are_unbiased_and_know_their_variance(backend, allocation):
     model, weights, inputs = shot_model(backend)
     shots, repeats = 50, 300
     exact = model.jacobian(weights, inputs)
-    drawn = [model.jacobian(weights, inputs, shots=shots, seed=1000 + s) for s in range(repeats)]
+    drawn = [model.jacobian(weights, inputs, shots=shots, seed=1000 + s, allocation=allocation) for s in range(repeats)]
     for kind in ("weights", "inputs"):
         estimates = np.array([getattr(j, kind) for j in drawn])
         reported = np.array([getattr(j, f"{kind}_variance") for j in drawn]).mean(axis=0)
@@ -83,3 +85,76 @@ def test_shots_pullback_uses_parameter_shift(backend):
     np.testing.assert_allclose(pullback(cotangents).weights, exact.weights, atol=0.1)
     with pytest.raises(ArgumentError, match="takes no shots"):
         model.forward(weights, inputs, method="adjoint", shots=10)
+
+
+# where the shots go
+
+
+def test_shots_are_allocated_in_proportion():
+    found = allocated(1000, np.array([1.0, 0.0, 3.0, 0.0]))
+    assert found.sum() == 1000 and found.tolist() == [250, 2, 746, 2]
+    assert allocated(10, np.zeros(3)).tolist() in ([4, 3, 3], [3, 4, 3], [3, 3, 4])
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        deviation = rng.exponential(size=rng.integers(1, 40))
+        total = int(rng.integers(2 * deviation.size, 5000))
+        found = allocated(total, deviation)
+        assert found.sum() == total and found.min() >= 2
+        wanted = 2 + (total - 2 * deviation.size) * deviation / deviation.sum()
+        assert np.abs(found - wanted).max() < 1
+
+
+def uneven_model(backend: str) -> tuple[kg.Model, np.ndarray]:
+    """One angle matters ten times as much as the others."""
+    circuit = kg.Circuit(3)
+    w = circuit.weights(4)
+    circuit.ry(w[0], 0).ry(w[1], 1).rz(w[2], 2).ry(10 * w[3], 2)
+    return kg.compile(circuit, [0.1 * kg.Z(0) + 0.1 * kg.Z(1) + kg.Z(2)], backend=backend), np.array(
+        [0.3, 0.8, 1.0, 0.1]
+    )
+
+
+def test_allocation_by_variance_lowers_it_at_the_same_price(backend, monkeypatch):
+    model, weights = uneven_model(backend)
+    asked = []
+    draw = ShiftedShots._draw
+
+    def counted(self, shared, per_sample, shifts, shots, *args, **options):
+        asked.append(int(shots.sum()))
+        return draw(self, shared, per_sample, shifts, shots, *args, **options)
+
+    monkeypatch.setattr(ShiftedShots, "_draw", counted)
+    variance, price = {}, {}
+    for allocation in ("uniform", "variance"):
+        asked.clear()
+        found = [model.jacobian(weights, shots=200, seed=s, allocation=allocation) for s in range(20)]
+        price[allocation] = sum(asked)
+        variance[allocation] = np.mean([j.weights_variance.sum() for j in found])
+    assert price["variance"] == price["uniform"] == 20 * 200 * 8
+    assert variance["variance"] < 0.7 * variance["uniform"], variance
+
+
+def test_allocation_without_any_spread(backend):
+    """All outcomes are certain: the shots are spread evenly and the gradient is exact."""
+    circuit = kg.Circuit(2)
+    w = circuit.weights(2)
+    model = kg.compile(circuit.rz(w[0], 0).rz(w[1], 1), [kg.Z(0), kg.Z(1)], backend=backend)
+    found = model.jacobian([0.1, 0.2], shots=10, seed=0, allocation="variance")
+    np.testing.assert_allclose(found.weights, 0, atol=1e-15)
+    assert not found.weights_variance.any()
+
+
+def test_wrong_allocations_are_refused(backend):
+    model, weights = uneven_model(backend)
+    with pytest.raises(ArgumentError, match="allocation must be one of .*'variance'"):
+        model.jacobian(weights, shots=100, allocation="varience")
+    for shots in (None, 9):
+        with pytest.raises(ArgumentError, match="at least 10 shots"):
+            model.jacobian(weights, shots=shots, method="parameter-shift", allocation="variance")
+
+
+def test_a_model_without_trained_angles_has_an_empty_gradient(backend):
+    model = kg.compile(kg.Circuit(1).x(0), kg.Z(0), backend=backend)
+    for allocation in ("uniform", "variance"):
+        found = model.jacobian(shots=20, seed=0, allocation=allocation)
+        assert found.weights.shape == found.weights_variance.shape == (1, 0)

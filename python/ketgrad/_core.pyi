@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 _Array = npt.NDArray[np.float64]
 _States = npt.NDArray[Any]
+_Integers = npt.NDArray[np.int64]
 
 class Tape: ...
 
@@ -35,6 +36,41 @@ class Plan:
     ) -> tuple[_Array, _Array, _States | None]: ...
     def states(self, shared: _Array, per_sample: _Array, initial: _States | None) -> _States: ...
     def choice(self, batch_size: int) -> dict[str, Any]: ...
+
+class ShiftPlan:
+    def __init__(
+        self,
+        instructions: npt.NDArray[Any],
+        pool: _Array,
+        terms: npt.NDArray[Any],
+        n_bits: int,
+        n_shared: int,
+        n_per_sample: int,
+        double_precision: bool,
+    ) -> None: ...
+    def values(
+        self,
+        shared: _Array,
+        per_sample: _Array,
+        instruction: _Integers,
+        nodes: _Integers,
+        shifts: _Array,
+        bundle: _Integers,
+        weights: npt.NDArray[np.complex128],
+    ) -> _Array: ...
+    def moments(
+        self,
+        shared: _Array,
+        per_sample: _Array,
+        instruction: _Integers,
+        nodes: _Integers,
+        shifts: _Array,
+        bundle: _Integers,
+        weights: npt.NDArray[np.complex128],
+        settings: list[tuple[int, int, int, _Array]],
+        shots: _Integers,
+        uniforms: _Array,
+    ) -> tuple[_Array, _Array]: ...
 
 def probabilities(states: npt.NDArray[Any], bits: list[int]) -> _Array: ...
 def sample(states: npt.NDArray[Any], uniforms: _Array, bits: list[int]) -> npt.NDArray[np.uint64]: ...

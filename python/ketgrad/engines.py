@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from .backends import Backend, Plan, get_backend
-from .gradients.parameter_shift import ShiftedBatch
+from .backends.shifted import ShiftedPlan
+from .gradients.parameter_shift import Evaluate, ShiftedBatch
 from .gradients.second_order import state_frequencies
-from .lowering import Lowered, with_free_angles
-from .simulator import Estimator
+from .gradients.shifted_shots import ShiftedShots
+from .lowering import Lowered
+from .program import with_free_angles
+from .simulator import Estimator, measurement_settings
 
 
 class Engines:
@@ -52,13 +55,31 @@ class Engines:
     @property
     def free_plan(self) -> Plan:
         return self._once(  # type: ignore[no-any-return]
-            "free", lambda: self.backend.prepare(with_free_angles(self._lowered.program)[0], self.dtype)
+            "free", lambda: self.backend.prepare(with_free_angles(self._lowered.program), self.dtype)
         )
 
     @property
-    def free_estimator(self) -> Estimator:
-        def make() -> Estimator:
-            free = Lowered(with_free_angles(self._lowered.program)[0], self._lowered.stage, self._lowered.readout)
-            return Estimator(self.backend, free, self.dtype)
+    def shifted_plan(self) -> ShiftedPlan:
+        return self._once(  # type: ignore[no-any-return]
+            "shifted", lambda: self.backend.prepare_shifts(self._lowered.program, self.dtype)
+        )
 
-        return self._once("free estimator", make)  # type: ignore[no-any-return]
+    @property
+    def shifted_shots(self) -> ShiftedShots:
+        plan, readout = self.shifted_plan, self._lowered.readout
+        return self._once(  # type: ignore[no-any-return]
+            "shifted shots",
+            lambda: ShiftedShots(
+                plan, measurement_settings(readout, self._lowered.program.n_bits), len(readout.coefficients)
+            ),
+        )
+
+    def shifted(self, shots: int | None, rng: np.random.Generator | None, allocation: str) -> Evaluate:
+        """What evaluates the outputs of shifted circuits, exactly or from shots."""
+        rows = self.shifts.rows
+        if shots is None:
+            plan, readout = self.shifted_plan, self._lowered.readout.coefficients.T
+            return lambda shared, per_sample: (plan.values(shared, per_sample, rows) @ readout, None)
+        assert rng is not None
+        estimate, importance = self.shifted_shots.estimate, self.shifts.importance
+        return lambda shared, per_sample: estimate(shared, per_sample, rows, shots, rng, allocation, importance)

@@ -132,19 +132,6 @@ def measured_in_basis(program: Program, basis: dict[int, str]) -> Program:
     )
 
 
-def with_free_angles(program: Program) -> tuple[Program, npt.NDArray[np.intp]]:
-    """The program with one per-sample slot for each parametrised instruction, and their positions.
-
-    What parameter-shift needs: every occurrence of a parameter can be shifted by itself.
-    """
-    where = program.parametrised
-    instructions = program.instructions.copy()
-    instructions["slot"][where] = np.arange(len(where))
-    instructions["scale"][where] = 1.0
-    instructions["offset"][where] = 0.0
-    return Program(program.n_bits, instructions, program.pool, program.terms, 0, len(where)), where
-
-
 def _readout(observables: Sequence[PauliSum]) -> Readout:
     keys: dict[Key, int] = {}
     entries: list[tuple[int, int, float]] = []

@@ -20,6 +20,7 @@ from .circuit import Circuit
 from .errors import ArgumentError, ArgumentTypeError, suggest
 from .gradients import adjoint
 from .gradients.second_order import Direction, gradient_change
+from .gradients.shifted_shots import check_allocation
 from .lowering import lower
 from .measured import Measured
 from .pauli import PauliSum
@@ -161,17 +162,23 @@ class Model(Measured):
         method: str = "best",
         shots: int | None = None,
         seed: Seed = None,
+        allocation: str = "uniform",
     ) -> Jacobian:
-        """Derivatives of every value by every weight and input, with variances when `shots` is given."""
+        """Derivatives of every value by every weight and input, with variances when `shots` is given.
+
+        Args:
+            shots: measurements of each shifted circuit in each setting.
+            allocation: "uniform", or "variance": as many shots in all, more of them for circuits whose outcomes vary
+                and weigh more, as a pilot of a tenth of them says. Unbiased either way.
+        """
         self._check_observables()
+        check_allocation(allocation, shots)
         w, x, batched = self._arguments(weights, inputs)
         how = self._method(method, shots)
         if how == "adjoint":
             parts: tuple[Array | None, ...] = (*adjoint.jacobian(self._lowered, self._ready().plan, w, x), None, None)
         else:
-            parts = self._shift_jacobian(w, x, shots, generator(seed))
-            if shots is None:
-                parts = (*parts[:2], None, None)
+            parts = self._shift_jacobian(w, x, shots, generator(seed), allocation)
         return Jacobian(*(p if p is None or batched else p[0] for p in parts))  # type: ignore[arg-type]
 
     def estimate(
@@ -358,20 +365,10 @@ class Model(Measured):
         return self._ready().estimator.estimate(*self._lowered.stage.evaluate(w, x), shots, rng, start)
 
     def _shift_jacobian(
-        self, w: Array, x: Array, shots: int | None, rng: np.random.Generator | None
-    ) -> tuple[Array, Array, Array, Array]:
-        engines, none = self._ready(), np.zeros(0)
-
-        def exact(angles: Array) -> tuple[Array, Array]:
-            values = adjoint.values(self._lowered, engines.free_plan.forward(none, angles)[0])
-            return values, np.zeros_like(values)
-
-        def sampled(angles: Array) -> tuple[Array, Array]:
-            assert shots is not None and rng is not None
-            return engines.free_estimator.estimate(none, angles, shots, rng)
-
-        evaluate = exact if shots is None else sampled
-        return engines.shifts.jacobian(self._lowered.stage, w, x, evaluate, len(self.observables))
+        self, w: Array, x: Array, shots: int | None, rng: np.random.Generator | None, allocation: str = "uniform"
+    ) -> tuple[Array, Array, Array | None, Array | None]:
+        engines = self._ready()
+        return engines.shifts.jacobian(self._lowered.stage, w, x, engines.shifted(shots, rng, allocation))
 
 
 def compile_circuit(

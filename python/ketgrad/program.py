@@ -186,5 +186,18 @@ class Program:
         return self.disassembly().split("\n", 1)[0][2:].join(("<Program: ", ">"))
 
 
+def with_free_angles(program: Program) -> Program:
+    """The program with one per-sample slot for each parametrised instruction, its angle, in order.
+
+    What parameter-shift needs: every occurrence of a parameter can be shifted by itself.
+    """
+    where = program.parametrised
+    instructions = program.instructions.copy()
+    instructions["slot"][where] = np.arange(len(where))
+    instructions["scale"][where] = 1.0
+    instructions["offset"][where] = 0.0
+    return Program(program.n_bits, instructions, program.pool, program.terms, 0, len(where))
+
+
 def _pattern(mask: int, value: int, n: int) -> str:
     return "".join(str(value >> b & 1) if mask >> b & 1 else "-" for b in reversed(range(n)))

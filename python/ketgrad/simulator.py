@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from .backends import Backend, Plan
 from .backends.contract import Outcomes, States, Tallies
+from .backends.shifted import Setting
 from .errors import ArgumentError, ArgumentTypeError
-from .lowering import Lowered, measured_in_basis, term_masks, wire_bit
+from .lowering import Lowered, Readout, measured_in_basis, term_masks, wire_bit
 from .memory import require_bytes
 from .pauli import Key
 
@@ -26,7 +27,6 @@ Seed: TypeAlias = "int | np.random.Generator | None"  # a string: numpy.random i
 
 CHUNK_BYTES = 64 << 20  # states of a batch held at once when they are only passed through
 COUNT_BYTES = 48  # that a shot may take while outcomes are counted
-TABLE_BITS = 12  # up to here the values of all outcomes are kept
 
 
 def generator(seed: Any) -> np.random.Generator:
@@ -163,26 +163,24 @@ def qubit_wise_groups(keys: Sequence[Key]) -> list[tuple[dict[int, str], list[in
     return groups
 
 
-@dataclass(frozen=True, eq=False)
-class _Setting:
-    """One measurement setting: a plan that ends in its basis, the bits it measures, what each output reads from them.
-
-    A term is (coefficient, z_mask, ctrl_mask, ctrl_value), masks of an outcome of these bits.
-    """
-
-    plan: Plan
-    bits: tuple[int, ...]  # descending
-    outputs: tuple[tuple[int, tuple[tuple[float, int, int, int], ...]], ...]  # (m, terms)
-
-    def values(self, outcomes: Outcomes) -> Array:
-        """(outputs, ...): their values for each outcome."""
-        total = np.zeros((len(self.outputs), *outcomes.shape))
-        for row, (_, terms) in zip(total, self.outputs, strict=True):
-            for c, z, mask, value in terms:
-                parity = np.bitwise_count(outcomes & np.uint64(z)) & 1
-                term = np.where(parity, -c, c)
-                row += np.where((outcomes & np.uint64(mask)) == np.uint64(value), term, 0.0) if mask else term
-        return total
+def measurement_settings(readout: Readout, n_wires: int) -> tuple[Setting, ...]:
+    """One setting for each group of qubit-wise commuting terms."""
+    out = []
+    for basis, members in qubit_wise_groups(readout.keys):
+        letters = sorted(((wire_bit(w, n_wires), c) for w, c in basis.items()), reverse=True)
+        bits = [bit for bit, _ in letters]
+        outputs = []
+        for m, row in enumerate(readout.coefficients):
+            terms = []
+            for r in members:
+                if row[r]:
+                    x, z, *pattern = term_masks(readout.keys[r], n_wires)
+                    mask, value = (_gathered(part, bits) for part in pattern)
+                    terms.append((float(row[r]), _gathered(x | z, bits), mask, value))
+            if terms:
+                outputs.append((m, tuple(terms)))
+        out.append(Setting(tuple(letters), tuple(outputs)))
+    return tuple(out)
 
 
 def _gathered(mask: int, bits: Sequence[int]) -> int:
@@ -198,26 +196,9 @@ class Estimator:
 
     def __init__(self, backend: Backend, lowered: Lowered, dtype: np.dtype[Any]) -> None:
         self.backend = backend
-        readout, n = lowered.readout, lowered.program.n_bits
-        self.constant = readout.constant
-        self.settings: list[tuple[_Setting, Array | None]] = []  # with the values of all outcomes where they are few
-        for basis, members in qubit_wise_groups(readout.keys):
-            letters = {wire_bit(w, n): c for w, c in basis.items()}
-            bits = tuple(sorted(letters, reverse=True))
-            outputs = []
-            for m, row in enumerate(readout.coefficients):
-                terms = []
-                for r in members:
-                    if row[r]:
-                        x, z, *pattern = term_masks(readout.keys[r], n)
-                        mask, value = (_gathered(part, bits) for part in pattern)
-                        terms.append((float(row[r]), _gathered(x | z, bits), mask, value))
-                if terms:
-                    outputs.append((m, tuple(terms)))
-            plan = backend.prepare(measured_in_basis(lowered.program, letters), dtype)
-            setting = _Setting(plan, bits, tuple(outputs))
-            few = len(bits) <= TABLE_BITS
-            self.settings.append((setting, setting.values(np.arange(1 << len(bits), dtype=np.uint64)) if few else None))
+        program, self.constant = lowered.program, lowered.readout.constant
+        self.settings = measurement_settings(lowered.readout, program.n_bits)
+        self.plans = [backend.prepare(measured_in_basis(program, dict(s.letters)), dtype) for s in self.settings]
 
     def estimate(
         self,
@@ -230,15 +211,10 @@ class Estimator:
         """Estimates (B, M) and the unbiased variances of these estimates (B, M)."""
         shape = (len(per_sample), len(self.constant))
         mean, variance = np.tile(self.constant, (shape[0], 1)), np.zeros(shape)
-        for setting, table in self.settings:
-            source = Source(setting.plan, shared, per_sample, initial)
-            for rows, states, uniforms in source.draws(shots, rng, COUNT_BYTES):
-                tallies = self.backend.counts(states, uniforms, setting.bits)
-                row = np.repeat(np.arange(len(states)), np.diff(tallies.starts))
-                values = setting.values(tallies.outcomes) if table is None else table[:, tallies.outcomes]
-                for (m, _), value in zip(setting.outputs, values, strict=True):
-                    first = np.bincount(row, tallies.counts * value) / shots
-                    second = np.bincount(row, tallies.counts * (value - first[row]) ** 2)
-                    mean[rows, m] += first
-                    variance[rows, m] += second / (shots * max(1, shots - 1))
+        for setting, plan in zip(self.settings, self.plans, strict=True):
+            outputs = [m for m, _ in setting.outputs]
+            for rows, states, uniforms in Source(plan, shared, per_sample, initial).draws(shots, rng, COUNT_BYTES):
+                first, second = setting.moments(self.backend.counts(states, uniforms, setting.bits), shots)
+                mean[rows, outputs] += first
+                variance[rows, outputs] += second / shots
         return mean, variance

@@ -11,6 +11,7 @@
 #include "engine.hpp"
 #include "planner.hpp"
 #include "programs.hpp"
+#include "shifts.hpp"
 
 namespace {
 
@@ -80,7 +81,80 @@ struct Case {
     }
     for (u64 k = 0; k < sums.size(); ++k)  // a sum over the batch grows with it
       worst.add(to_shared[k] / static_cast<double>(size), sums[k] / static_cast<double>(size));
+    shift<Real>(batch, worst);
     return worst;
+  }
+
+ private:
+  static constexpr double kShift = 0.7;
+  static constexpr u64 kShots = 20;
+
+  // Every trained instruction moved, half of the way back to the unshifted state; in double precision also shots, of
+  // all bits, and of one of them in X.
+  template <typename Real>
+  void shift(const ketgrad::Batch& batch, Worst& worst) const {
+    std::vector<std::int64_t> instruction, nodes, bundle;
+    std::vector<double> shifts, row_weights;
+    for (std::size_t i = 0; i < source.instructions.size(); ++i) {
+      if (source.instructions[i].slot < 0) continue;
+      bundle.push_back(static_cast<std::int64_t>(instruction.size()));
+      instruction.push_back(static_cast<std::int64_t>(i));
+      nodes.push_back(1);
+      shifts.insert(shifts.end(), {kShift, 0});
+      row_weights.insert(row_weights.end(), {0, 0.5, 1, 0, 0, 0});  // i/2 of the one and the other
+    }
+    const u64 rows = bundle.size(), terms = source.terms.size(), amplitudes = u64{1} << source.n_bits;
+    const ketgrad::ShiftRequest request{rows, instruction.data(), nodes.data(),      shifts.data(),
+                                        rows, bundle.data(),      row_weights.data()};
+    const auto engine = ketgrad::make_shifts(source, sizeof(Real) == 8);
+    std::vector<double> values(size * rows * terms), table(amplitudes), uniforms, mean(size * rows * 2), spread(mean);
+    const std::vector<std::int64_t> shots(size * rows * 2, kShots);
+    for (u64 k = 0; k < shots.size() * kShots; ++k) uniforms.push_back(std::fmod(0.618 * static_cast<double>(k), 1.0));
+    for (u64 i = 0; i < amplitudes; ++i) table[i] = std::cos(static_cast<double>(i));
+    engine->values(batch, request, values.data(), [] {});
+    engine->moments(
+        batch, request,
+        {{{0, 0, amplitudes - 1, 1, table.data()}, {1, 0, 1, 1, table.data()}}, shots.data(), uniforms.data()},
+        mean.data(), spread.data(), [] {});
+    for (u64 b = 0; b < size; ++b)
+      for (u64 r = 0; r < rows; ++r) {
+        const scalar::State state = shifted(b, static_cast<std::size_t>(instruction[r]));
+        for (u64 t = 0; t < terms; ++t)
+          worst.add(values[(b * rows + r) * terms + t],
+                    scalar::real_inner(state, scalar::term_times(source.terms[t], state)));
+        if (sizeof(Real) != 8) continue;
+        const u64 at = (b * rows + r) * 2;
+        worst.add(mean[at], drawn(state, table.data(), amplitudes - 1, uniforms.data() + at * kShots));
+        scalar::State turned(state.size());
+        for (u64 i = 0; i < amplitudes; ++i)
+          turned[i] = std::sqrt(0.5) * (state[i & ~u64{1}] + (i & 1 ? -1.0 : 1.0) * state[i | 1]);
+        worst.add(mean[at + 1], drawn(turned, table.data(), 1, uniforms.data() + (at + 1) * kShots));
+      }
+  }
+
+  // The final state of a sample with one angle moved, plus i/2 of the unshifted one's.
+  scalar::State shifted(u64 sample, std::size_t instruction) const {
+    Source moved = source;
+    moved.instructions[instruction].offset += kShift;
+    std::vector<double> slots = shared;
+    const auto from = per_sample.begin() + static_cast<std::ptrdiff_t>(sample) * source.n_per_sample;
+    slots.insert(slots.end(), from, from + source.n_per_sample);
+    scalar::State out = scalar::Run(moved, slots, weights.data()).state;
+    for (u64 i = 0; i < out.size(); ++i) out[i] += std::complex<double>(0, 0.5) * expected[sample].state[i];
+    return out;
+  }
+
+  // The mean of what is drawn for some uniform numbers.
+  static double drawn(const scalar::State& state, const double* table, u64 measured, const double* uniforms) {
+    std::vector<double> ends;
+    double total = 0, sum = 0;
+    for (const auto& amplitude : state) ends.push_back(total += std::norm(amplitude));
+    for (u64 s = 0; s < kShots; ++s) {
+      u64 i = 0;
+      while (i + 1 < state.size() && ends[i] <= uniforms[s] * total) ++i;
+      sum += table[i & measured];
+    }
+    return sum / static_cast<double>(kShots);
   }
 };
 

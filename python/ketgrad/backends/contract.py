@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from ..errors import ArgumentError, ArgumentTypeError, ParameterError
 from ..finite import require_finite
 from ..memory import require_bytes, require_states
 from ..program import Opcode, Program
+
+if TYPE_CHECKING:
+    from .shifted import ShiftedPlan
 
 Array = npt.NDArray[np.float64]
 States = npt.NDArray[Any]  # (B, 2^n) complex64 or complex128
@@ -36,6 +39,17 @@ def _slots(value: npt.ArrayLike, shape: tuple[int, ...], what: str) -> Array:
         raise ParameterError(f"{what} must have shape {shape}, got {array.shape}")
     require_finite(array, what)
     return array
+
+
+def checked_slots(program: Program, shared: npt.ArrayLike, per_sample: npt.ArrayLike) -> tuple[Array, Array]:
+    """Slots (S,) and (B, F) of a program, contiguous.
+
+    Raises:
+        ParameterError: wrong shape or not finite.
+    """
+    shared = _slots(shared, (program.n_shared,), "shared slots")
+    batch = len(per_sample) if np.ndim(per_sample) == 2 else 1  # type: ignore[arg-type]
+    return shared, _slots(per_sample, (batch, program.n_per_sample), "per-sample slots")
 
 
 class Tallies(NamedTuple):
@@ -212,9 +226,7 @@ class Plan(ABC):
         require_states(self.program.n_bits, self.dtype.itemsize, copies)
 
     def _check(self, shared: Array, per_sample: Array) -> tuple[Array, Array]:
-        shared = _slots(shared, (self.program.n_shared,), "shared slots")
-        batch = len(per_sample) if np.ndim(per_sample) == 2 else 1
-        return shared, _slots(per_sample, (batch, self.program.n_per_sample), "per-sample slots")
+        return checked_slots(self.program, shared, per_sample)
 
     @abstractmethod
     def _forward(self, shared: Array, per_sample: Array, keep: bool, initial: States | None) -> tuple[Array, Any]: ...
@@ -247,6 +259,13 @@ class Backend(ABC):
         Raises:
             ArgumentError: a dtype other than complex64 and complex128.
         """
+        return self._prepare(program, self._checked(program, dtype))
+
+    def prepare_shifts(self, program: Program, dtype: npt.DTypeLike = np.complex128) -> ShiftedPlan:
+        """Make a program ready to run with one angle moved; errors as for `prepare`."""
+        return self._prepare_shifts(program, self._checked(program, dtype))
+
+    def _checked(self, program: Program, dtype: npt.DTypeLike) -> np.dtype[Any]:
         if not isinstance(program, Program):
             raise ArgumentTypeError(f"prepare: expected a Program, got {type(program).__name__}")
         try:
@@ -255,7 +274,12 @@ class Backend(ABC):
             raise ArgumentError(f"dtype must be complex64 or complex128, got {dtype!r}") from None
         if wanted not in (np.dtype(np.complex64), np.dtype(np.complex128)):
             raise ArgumentError(f"dtype must be complex64 or complex128, got {wanted}")
-        return self._prepare(program, wanted)
+        return wanted
+
+    def _prepare_shifts(self, program: Program, dtype: np.dtype[Any]) -> ShiftedPlan:
+        from .shifted import RowShifts
+
+        return RowShifts(self, program, dtype)
 
     def probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
         """(B, 2^k) float64: probabilities of the listed bits, the first the most significant of the outcome."""

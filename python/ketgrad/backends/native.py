@@ -5,14 +5,20 @@ Owns: nothing but that. Importing this module where the core is absent raises Mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import ketgrad._core as _core  # `from .. import _core` would not name the missing module
 
+from ..memory import require_states
 from ..program import Program
 from .contract import Array, Backend, Outcomes, Plan, States, Tallies
+from .shifted import Integers, Setting, ShiftedPlan, Shifts
+
+MAX_SHIFT_BITS = 13  # kMaxShiftBits in csrc/shifts.hpp
+_SHIFT_TILES = 80  # held at most, but for three a thread
 
 
 class NativePlan(Plan):
@@ -53,6 +59,55 @@ class NativePlan(Plan):
         return self._core.states(shared, per_sample, initial)
 
 
+class NativeShifts(ShiftedPlan):
+    """A program compiled for tiles of states that share all but one angle; up to MAX_SHIFT_BITS qubits."""
+
+    def __init__(self, program: Program, dtype: np.dtype[Any]) -> None:
+        super().__init__(program, dtype)
+        self._core = _core.ShiftPlan(
+            program.instructions,
+            program.pool,
+            program.terms,
+            program.n_bits,
+            program.n_shared,
+            program.n_per_sample,
+            dtype == np.complex128,
+        )
+
+    def _require(self) -> None:
+        states = (_SHIFT_TILES + 3 * _core.num_threads()) * 128 // self.dtype.itemsize
+        require_states(self.program.n_bits, self.dtype.itemsize, states)
+
+    def _values(self, shared: Array, per_sample: Array, shifts: Shifts) -> Array:
+        self._require()
+        return self._core.values(
+            shared, per_sample, shifts.instruction, shifts.nodes, shifts.node_shifts, shifts.bundle, shifts.weights
+        )
+
+    def _moments(
+        self,
+        shared: Array,
+        per_sample: Array,
+        shifts: Shifts,
+        settings: Sequence[Setting],
+        shots: Integers,
+        uniforms: Array,
+    ) -> tuple[Array, Array]:
+        self._require()
+        return self._core.moments(
+            shared,
+            per_sample,
+            shifts.instruction,
+            shifts.nodes,
+            shifts.node_shifts,
+            shifts.bundle,
+            shifts.weights,
+            [(s.mask("X"), s.mask("Y"), s.mask("XYZ"), s.table) for s in settings],
+            shots,
+            uniforms,
+        )
+
+
 class NativeBackend(Backend):
     """The C++ engine."""
 
@@ -74,6 +129,11 @@ class NativeBackend(Backend):
 
     def _prepare(self, program: Program, dtype: np.dtype[Any]) -> Plan:
         return NativePlan(program, dtype)
+
+    def _prepare_shifts(self, program: Program, dtype: np.dtype[Any]) -> ShiftedPlan:
+        if program.n_bits > MAX_SHIFT_BITS:
+            return super()._prepare_shifts(program, dtype)
+        return NativeShifts(program, dtype)
 
     def _probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
         return _core.probabilities(states, list(bits))

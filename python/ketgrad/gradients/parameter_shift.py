@@ -1,56 +1,57 @@
 """Gradients by the parameter-shift rule, exact or with finite shots.
 
-Owns: the rule of each instruction (from its spectrum), the batch of shifted circuits, and the assembly of slots,
+Owns: the rule of each instruction (from its spectrum), the shifted circuits it asks for, and the assembly of slots,
 weights and inputs. It always shifts; it never becomes the adjoint, so that each can test the other.
 
-Every parametrised instruction gets an angle of its own, and each shifted circuit is one row of a batch: however many
-parameters, a gradient is a handful of backend calls. Parameters used many times are right by construction.
+Every parametrised instruction is shifted by itself, so parameters used many times are right by construction. How the
+shifted circuits run, and what they share, is up to the backend.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..backends.shifted import MAX_NODES, Shifts, free_angles
 from ..errors import NotDifferentiableError
 from ..expressions import Stage
 from ..program import Opcode, Program
-from ..shift_rules import MAX_FREQUENCIES, shift_rule
+from ..shift_rules import MAX_FREQUENCIES, differences, node_shifts, node_weights, shift_rule
 
 Array = npt.NDArray[np.float64]
-Evaluate = Callable[[Array], tuple[Array, Array]]  # free angles (rows, I) -> values (rows, M), their variances
+# (shared, per-sample slots) -> values (B, K, M) of the shifted circuits of each sample, and their variances or None
+Evaluate = Callable[[Array, Array], tuple[Array, Array | None]]
 
-CHUNK_ENTRIES = 1 << 22  # angles held at once
+
+def eigenvalues(program: Program, index: int) -> tuple[float, ...]:
+    """Those of the generator of one instruction, ascending: it acts as exp(i angle generator)."""
+    row = program.instructions[index]
+    opcode = Opcode(row["opcode"])
+    if opcode == Opcode.PHASE:
+        return (0.0, 1.0) if row["ctrl_mask"] else (1.0,)
+    if opcode == Opcode.PAIR_ROT or (opcode == Opcode.PAULI_ROT and row["ctrl_mask"]):
+        return (-0.5, 0.0, 0.5)
+    if opcode == Opcode.PAULI_ROT:
+        return (-0.5, 0.5) if row["x_mask"] or row["z_mask"] else (-0.5,)
+    if opcode == Opcode.EXP_DIAG:
+        values = program.pool[row["payload"] : row["payload"] + (1 << int(row["k"]))]
+        return tuple(np.unique(np.round(np.append(values, 0.0) if row["ctrl_mask"] else values, 12)).tolist())
+    raise NotDifferentiableError(f"instruction {index} ({opcode.name}) has no angle")
 
 
 def frequencies(program: Program, index: int) -> tuple[float, ...]:
     """The frequencies of expectation values in the angle of one instruction."""
-    row = program.instructions[index]
-    opcode = Opcode(row["opcode"])
-    if opcode == Opcode.PHASE:
-        return (1.0,) if row["ctrl_mask"] else ()
-    if opcode == Opcode.PAIR_ROT or (opcode == Opcode.PAULI_ROT and row["ctrl_mask"]):
-        return (0.5, 1.0)
-    if opcode == Opcode.PAULI_ROT:
-        return (1.0,) if row["x_mask"] or row["z_mask"] else ()
-    if opcode == Opcode.EXP_DIAG:
-        values = program.pool[row["payload"] : row["payload"] + (1 << int(row["k"]))]
-        return exp_diagonal_frequencies(np.append(values, 0.0) if row["ctrl_mask"] else values)
-    raise NotDifferentiableError(f"instruction {index} ({opcode.name}) has no angle")
-
-
-def exp_diagonal_frequencies(values: Array) -> tuple[float, ...]:
-    """Positive differences of the values of a diagonal generator."""
-    distinct = np.unique(np.round(values, 12))
-    if len(distinct) > 2 * MAX_FREQUENCIES:
+    values = eigenvalues(program, index)
+    if len(values) > 2 * MAX_FREQUENCIES:
         raise NotDifferentiableError(
-            f"exp_diagonal with {len(distinct)} distinct values has too many frequencies for a parameter-shift rule; "
+            f"exp_diagonal with {len(values)} distinct values has too many frequencies for a parameter-shift rule; "
             "use method='adjoint'"
         )
-    gaps = np.unique(np.round(np.abs(distinct[:, None] - distinct[None, :]), 10))
-    return tuple(float(g) for g in gaps if g > 1e-9)
+    return differences(values)
 
 
 class ShiftedBatch:
@@ -63,10 +64,10 @@ class ShiftedBatch:
     def __init__(
         self, program: Program, frequencies: Callable[[Program, int], tuple[float, ...]] = frequencies
     ) -> None:
-        where = program.parametrised
+        self._program, where = program, program.parametrised
         rows = program.instructions[where]
         self.slot = rows["slot"].astype(np.intp)
-        self.scale, self.offset = rows["scale"].copy(), rows["offset"].copy()
+        self.scale = rows["scale"].copy()
         instruction, shift, coefficient = [], [], []
         for position, index in enumerate(where):
             c, s = shift_rule(frequencies(program, int(index)))
@@ -81,55 +82,98 @@ class ShiftedBatch:
 
     def angles(self, shared: Array, per_sample: Array) -> Array:
         """(B, I) angles of the parametrised instructions."""
-        slots = np.concatenate([np.broadcast_to(shared, (len(per_sample), len(shared))), per_sample], axis=1)
-        return np.asarray(self.offset + self.scale * slots[:, self.slot])
+        return free_angles(self._program, shared, per_sample)
 
-    def derivatives(self, base: Array, evaluate: Evaluate, outputs: int) -> tuple[Array, Array]:
-        """d outputs / d angle (B, I, M) at base angles (B, I), and the variances of these estimates."""
-        batch, instructions = base.shape
-        rows = batch * len(self)
-        values, spread = np.zeros((rows, outputs)), np.zeros((rows, outputs))
-        step = max(1, CHUNK_ENTRIES // max(1, instructions))
-        for start in range(0, rows, step):
-            sample, shifted = np.divmod(np.arange(start, min(start + step, rows)), len(self))
-            angles = base[sample]
-            angles[np.arange(len(sample)), self.instruction[shifted]] += self.shift[shifted]
-            values[start : start + step], spread[start : start + step] = evaluate(angles)
-        out = np.zeros((instructions, batch, outputs))
-        variance = np.zeros_like(out)
-        weight = self.coefficient[:, None, None]
-        shape = (batch, len(self), outputs)
-        np.add.at(out, self.instruction, weight * values.reshape(shape).swapaxes(0, 1))
-        np.add.at(variance, self.instruction, weight**2 * spread.reshape(shape).swapaxes(0, 1))
-        return out.swapaxes(0, 1), variance.swapaxes(0, 1)
+    @property
+    def importance(self) -> Array:
+        """(K,): how much a shifted circuit's values weigh in the derivative by its slot."""
+        return np.asarray(np.abs(self.coefficient * self.scale[self.instruction]))
+
+    @cached_property
+    def rows(self) -> Shifts:
+        """The shifted circuits for a backend, those of one instruction made from as few of them as its spectrum allows.
+
+        Where the eigenvalues of a generator are not two or three equidistant ones, every shift is run by itself.
+        """
+        where = self._program.parametrised
+        bundle, weights = np.zeros(len(self), dtype=np.int64), np.zeros((len(self), 1 + MAX_NODES), complex)
+        bundles: list[tuple[int, Array]] = []
+        for position in np.unique(self.instruction):
+            here = np.flatnonzero(self.instruction == position)
+            values = eigenvalues(self._program, int(where[position]))
+            nodes = node_shifts(values)
+            if nodes is not None and len(nodes) <= MAX_NODES:
+                bundle[here] = len(bundles)
+                weights[here, : 1 + len(nodes)] = node_weights(values, self.shift[here])
+                bundles.append((where[position], nodes))
+            else:
+                bundle[here] = len(bundles) + np.arange(len(here))
+                weights[here, 1] = 1.0
+                bundles += [(where[position], self.shift[row : row + 1]) for row in here]
+        shifts = np.zeros((len(bundles), MAX_NODES))
+        for row, (_, nodes) in zip(shifts, bundles, strict=True):
+            row[: len(nodes)] = nodes
+        return Shifts(
+            self.instruction.astype(np.int64),
+            self.shift,
+            bundle,
+            weights,
+            np.array([index for index, _ in bundles], dtype=np.int64),
+            np.array([len(nodes) for _, nodes in bundles], dtype=np.int64),
+            shifts,
+        )
 
     def jacobian(
-        self, stage: Stage, weights: Array, inputs: Array, evaluate: Evaluate, outputs: int
-    ) -> tuple[Array, Array, Array, Array]:
-        """d outputs / d weights (B, M, P), d outputs / d inputs (B, M, F), and the variances of both."""
+        self, stage: Stage, weights: Array, inputs: Array, evaluate: Evaluate
+    ) -> tuple[Array, Array, Array | None, Array | None]:
+        """d outputs / d weights (B, M, P), d outputs / d inputs (B, M, F), and the variances of both, if there are."""
         shared, per_sample = stage.evaluate(weights, inputs)
-        slope, spread = self.derivatives(self.angles(shared, per_sample), evaluate, outputs)
-        per_slot = self._per_slot(slope, self.scale, stage)
-        grad_weights, grad_inputs = stage.pull(weights, inputs, *per_slot, each=True)
-        # a derived slot sends one gradient to several parameters: carry the variance of each instruction through
-        # the squared entries of that linear map, instruction by instruction
-        var_weights, var_inputs = np.zeros(grad_weights.shape), np.zeros(grad_inputs.shape)
-        direct = stage.n_shared == stage.n_weights and stage.n_per_sample == stage.n_inputs
-        if direct:
-            var_weights, var_inputs = self._per_slot(spread, self.scale**2, stage)
-        elif spread.any():
-            for position in range(slope.shape[1]):
-                unit = np.zeros_like(slope)
-                unit[:, position] = 1.0
-                to_weights, to_inputs = stage.pull(weights, inputs, *self._per_slot(unit, self.scale, stage), each=True)
-                noise = np.moveaxis(spread[:, position], -1, 0)[..., None]
-                var_weights += to_weights**2 * noise
-                var_inputs += to_inputs**2 * noise
-        return tuple(np.moveaxis(a, 0, 1) for a in (grad_weights, grad_inputs, var_weights, var_inputs))  # type: ignore[return-value]
+        values, noise = evaluate(shared, per_sample)
+        slope = self._per_angle(values, self.coefficient)
+        gradients = stage.pull(weights, inputs, *self._per_slot(slope, self.scale, stage), each=True)
+        out = [np.moveaxis(g, 0, 1) for g in gradients]
+        if noise is None:
+            return out[0], out[1], None, None
+        spread = self._per_angle(noise, self.coefficient**2)
+        if stage.is_direct:
+            variances = self._per_slot(spread, self.scale**2, stage)
+        else:
+            variances = self._through(stage, weights, inputs, spread)
+        return out[0], out[1], np.moveaxis(variances[0], 0, 1), np.moveaxis(variances[1], 0, 1)
+
+    def _through(self, stage: Stage, weights: Array, inputs: Array, spread: Array) -> tuple[Array, Array]:
+        """Variances (M, B, P), (M, B, F) where a derived slot sends one gradient to several parameters.
+
+        Those of each instruction go through the squared entries of that linear map, instruction by instruction.
+        """
+        batch, instructions, outputs = spread.shape
+        var_weights, var_inputs = np.zeros((outputs, batch, weights.size)), np.zeros((outputs, *inputs.shape))
+        for position in np.unique(self.instruction):
+            unit = np.zeros((batch, instructions, 1))
+            unit[:, position] = 1.0
+            to_weights, to_inputs = stage.pull(weights, inputs, *self._per_slot(unit, self.scale, stage), each=True)
+            noise = np.moveaxis(spread[:, position], -1, 0)[..., None]
+            var_weights += to_weights**2 * noise
+            var_inputs += to_inputs**2 * noise
+        return var_weights, var_inputs
+
+    def _per_angle(self, values: Array, coefficient: Array) -> Array:
+        """(B, K, M) -> (B, I, M)."""
+        rows = (values * coefficient[:, None]).swapaxes(0, 1)
+        return _sums(rows, self.instruction, len(self.slot)).swapaxes(0, 1)
 
     def _per_slot(self, slope: Array, scale: Array, stage: Stage) -> tuple[Array, Array]:
         """(B, I, M) -> shared (M, B, S) and per-sample (M, B, F')."""
-        out = np.zeros((stage.n_shared + stage.n_per_sample, slope.shape[2], slope.shape[0]))
-        np.add.at(out, self.slot, np.moveaxis(slope * scale[:, None], (0, 1, 2), (2, 0, 1)))
-        out = np.moveaxis(out, 0, -1)
+        rows = (slope * scale[:, None]).swapaxes(0, 1)
+        out = np.moveaxis(_sums(rows, self.slot, stage.n_shared + stage.n_per_sample), (0, 1, 2), (2, 1, 0))
         return out[..., : stage.n_shared], out[..., stage.n_shared :]
+
+
+def _sums(rows: Array, index: npt.NDArray[np.intp], size: int) -> npt.NDArray[Any]:
+    """(K, ...) -> (size, ...): rows with the same index added up."""
+    out = np.zeros((size, *rows.shape[1:]))
+    if len(index):
+        order = np.argsort(index, kind="stable")
+        which, starts = np.unique(index[order], return_index=True)
+        out[which] = np.add.reduceat(rows[order], starts, axis=0)
+    return out

@@ -17,16 +17,16 @@ import numpy.typing as npt
 
 from ..backends import Plan
 from ..backends.contract import States
+from ..backends.shifted import CHUNK_BYTES, CHUNK_ENTRIES
 from ..expressions import Stage
 from ..lowering import Lowered
 from ..program import Opcode, Program
 from .adjoint import to_terms
-from .parameter_shift import CHUNK_ENTRIES, ShiftedBatch
+from .parameter_shift import ShiftedBatch
 
 Array = npt.NDArray[np.float64]
 Gradient = Callable[[Array, npt.NDArray[np.intp]], Array]  # angles (rows, I), their samples -> d/d angle (rows, I)
 Bras = States | Callable[[States, npt.NDArray[np.intp]], States] | None
-CHUNK_BYTES = 64 << 20  # states held at once
 
 
 def state_frequencies(program: Program, index: int) -> tuple[float, ...]:
