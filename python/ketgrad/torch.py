@@ -182,8 +182,10 @@ class Layer(torch.nn.Module):  # type: ignore[misc]
         return torch.stack([torch.full_like(self._calls, self._seed), self._calls])
 
     def _transformed(self, x: Tensor, weights: list[Tensor], draw: Tensor | None) -> Tensor:
-        flat = [w.reshape(-1) for w in weights]
-        w = flat[0] if len(flat) == 1 else torch.cat(flat) if flat else x.new_empty(0)
+        if len(weights) == 1:
+            w = weights[0]
+        else:
+            w = torch.cat([w.reshape(-1) for w in weights]) if weights else x.new_empty(0)
         keep = torch.is_grad_enabled() and (x.requires_grad or w.requires_grad)
         values: Tensor = torch_operators.values(x, w, draw, self._name, keep)[0]
         return values

@@ -26,7 +26,7 @@ Tensor = torch.Tensor
 
 
 class Named(Differentiable, Protocol):
-    """What a name stands for: a function of inputs (..., F) and flat weights (P,) with one real result (..., M)."""
+    """What a name stands for: a function of inputs (..., F) and weights with one real result (..., M)."""
 
     def seeded(self, seed: Sequence[int]) -> Named:
         """The same with draws from another seed."""
@@ -76,7 +76,7 @@ def _forward(function: Named, inputs: Tensor, weights: Tensor, keep: bool) -> tu
 
 def _values(inputs: Tensor, weights: Tensor, draw: Tensor | None, function: str, keep: bool) -> tuple[Tensor, Tensor]:
     (result,), pull = _forward(_function(function, draw), inputs, weights, keep)
-    receipt = torch.zeros(1, dtype=torch.uint8)
+    receipt = torch.empty(0, dtype=torch.uint8)
     if keep:
         receipt._ketgrad_pull = pull
     return tensor(result), receipt
@@ -105,7 +105,7 @@ def _changed(
 @torch.library.register_fake("ketgrad::values", lib=_LIBRARY)  # type: ignore[untyped-decorator]
 def _values_shapes(inputs: Tensor, weights: Tensor, draw: Any, function: str, keep: bool) -> tuple[Tensor, Tensor]:
     ((own, _),) = _function(function).result_types()
-    return inputs.new_empty((*inputs.shape[:-1], *own), dtype=torch.float64), inputs.new_empty(1, dtype=torch.uint8)
+    return inputs.new_empty((*inputs.shape[:-1], *own), dtype=torch.float64), inputs.new_empty(0, dtype=torch.uint8)
 
 
 @torch.library.register_fake("ketgrad::pullback", lib=_LIBRARY)  # type: ignore[untyped-decorator]
@@ -124,7 +124,7 @@ def _second_shapes(
 
 
 def values(inputs: Tensor, weights: Tensor, draw: Tensor | None, function: str, keep: bool) -> tuple[Tensor, Tensor]:
-    """Values (..., M) of inputs (..., F) and weights (P,), and a receipt.
+    """Values (..., M) of inputs (..., F) and weights, P numbers in any shape, and a receipt.
 
     Args:
         draw: integers, the seed of the shots; None where the function has none.
