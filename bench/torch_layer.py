@@ -1,11 +1,12 @@
 """A training step through kg.torch.Layer beside the model's own two calls: what torch costs.
 
 All threads, complex128, weights and inputs differentiated, a non-linear loss between forward and pullback. The goal is
-1.3 times the native calls, plus a custom operator that does nothing with the same signature and loss, plus 30 us; eager,
-and compiled by `torch.compile` with its default back end. All take turns in one run, after values and gradients agreed.
+1.3 times the native calls, plus a custom operator that does nothing with the same signature and loss, plus 30 us;
+eager, and compiled by `torch.compile` with its default back end. All take turns in one run, after values and gradients
+agreed.
 
-Medians of calls in a loop find code and data in the cache, and threads awake, which the same calls between torch's do not.
-"in a row" is a step with the empty operator and then the native calls: what no layer can do much better than.
+Calls in a loop find their code and data in the cache, and threads awake; between torch's own calls they do not. "in a
+row" is a step with the empty operator and then the native calls: what no layer can do much better than.
 """
 
 from __future__ import annotations
@@ -57,6 +58,32 @@ def _backward(ctx: Any, cotangents: torch.Tensor) -> Any:
 empty.register_fake(lambda inputs, weights, outputs: inputs.new_empty(len(inputs), outputs))
 empty_pullback.register_fake(lambda c, inputs, weights: (torch.empty_like(inputs), torch.empty_like(weights)))
 empty.register_autograd(_backward, setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs[:2]))
+
+
+class EmptyNode(torch.autograd.Function):  # type: ignore[misc]
+    """The same as a node of autograd, which only eager mode has."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: torch.Tensor, weights: torch.Tensor, outputs: int) -> torch.Tensor:
+        ctx.save_for_backward(inputs, weights)
+        return inputs.new_zeros(len(inputs), outputs)
+
+    @staticmethod
+    def backward(ctx: Any, cotangents: torch.Tensor) -> Any:
+        return (*map(torch.zeros_like, ctx.saved_tensors), None)
+
+
+LIBRARY = torch.library.Library("ketgrad_bench", "FRAGMENT")
+LIBRARY.define("defined(Tensor inputs, Tensor weights, int outputs) -> Tensor")
+LIBRARY.define("defined_pullback(Tensor cotangents, Tensor inputs, Tensor weights) -> (Tensor, Tensor)")
+LIBRARY.impl("defined", lambda x, w, outputs: x.new_zeros(len(x), outputs), "CPU")
+LIBRARY.impl("defined_pullback", lambda c, x, w: (torch.zeros_like(x), torch.zeros_like(w)), "CPU")
+torch.library.register_autograd(
+    "ketgrad_bench::defined",
+    lambda ctx, c: (*torch.ops.ketgrad_bench.defined_pullback(c, *ctx.saved_tensors), None),
+    setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs[:2]),
+    lib=LIBRARY,
+)
 
 
 def loss(values: torch.Tensor) -> torch.Tensor:
@@ -140,10 +167,25 @@ def case(sizes: tuple[int, int, int], seconds: float) -> list[tuple[str, ...]]:
     return rows
 
 
+def routes(seconds: float) -> list[tuple[str, str]]:
+    """What three ways into torch cost, forward and backward, beside the loss alone."""
+    inputs, weights = (torch.zeros(*s, dtype=torch.float64, requires_grad=True) for s in ((32, 4), (36,)))
+    ways = {
+        "autograd.Function": lambda x: EmptyNode.apply(x, weights, 4),
+        "Library.define, impl": lambda x: torch.ops.ketgrad_bench.defined(x, weights, 4),
+        "custom_op": lambda x: empty(x, weights, 4),
+    }
+    steps = {name: torch_step(way, inputs, weights, False) for name, way in ways.items()}
+    steps["nothing"] = lambda: torch.autograd.grad(loss(inputs), inputs)
+    found = in_turns(steps, seconds)
+    return [(name, format_time(found[name] - found["nothing"])) for name in ways]
+
+
 def main(quick: bool = False) -> None:
     """Print the table."""
     print(common.heading("Training step through kg.torch.Layer, all threads"))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    print(format_table(("way into torch", "costs"), routes(0.2 if quick else SECONDS)) + "\n")
     rows = [row for sizes in CASES[: 1 if quick else None] for row in case(sizes, 0.2 if quick else SECONDS)]
     header = ("case", "", "native calls", "empty operator", "layer", "goal", "layer/goal", "", "in a row", "layer/row")
     print(format_table(header, rows))

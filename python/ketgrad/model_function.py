@@ -1,4 +1,4 @@
-"""`ModelFunction`: a model as a numpy function of its inputs and weights, with a pullback, for tensors of any framework.
+"""`ModelFunction`: a model as a numpy function of inputs and weights, with a pullback, for tensors of any framework.
 
 Owns: axes in front, batches without samples, weights in several arrays. May not know: frameworks.
 """

@@ -14,10 +14,11 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .circuit import Circuit
 from .errors import ArgumentError, ArgumentTypeError, CheckpointError, ParameterError, suggest
@@ -28,8 +29,7 @@ from .model_function import ModelFunction
 from .pauli import PauliSum
 from .persistence import to_document
 
-Tensor = torch.Tensor
-Start = Callable[[Tensor], Any] | tuple[float, float] | Tensor | np.ndarray[Any, Any] | None
+Start: TypeAlias = Callable[[Tensor], Any] | tuple[float, float] | Tensor | np.ndarray[Any, Any] | None
 WIDE = (torch.float64, torch.float32)
 FULL_TURN = (0.0, 2 * math.pi)
 
@@ -38,9 +38,9 @@ class Layer(torch.nn.Module):  # type: ignore[misc]
     """Expectation values of a circuit, inputs (..., F) -> (..., M), as a layer of a network.
 
     Its parameters are the circuit's groups of weights, by their names and in their shapes. Values have the dtype of the
-    inputs (of the weights, where the circuit has no inputs) and are computed in the model's: complex128 takes float64 as
-    it is, without a copy; float16 and bfloat16 are widened first, and under autocast the values then are float32.
-    Tensors of other devices are computed on the CPU and the values brought back. First and second derivatives are exact.
+    inputs (of the weights, where the circuit has no inputs) and are computed in the model's: float64 is taken as it is,
+    without a copy; float16 and bfloat16 are widened first, and under autocast the values then are float32. What lies on
+    another device is computed on the CPU and brought back. First and second derivatives are exact.
 
     Args:
         model: a model with observables; or a circuit, and `observables`.
@@ -151,8 +151,8 @@ class Layer(torch.nn.Module):  # type: ignore[misc]
                 self.register_parameter(name, parameter)
             except KeyError as error:
                 raise ArgumentError(
-                    f"Layer: a group of weights becomes a parameter of the module and cannot be named {name!r} ({error}); "
-                    "name it otherwise, as in circuit.weights(shape, 'theta')"
+                    f"Layer: a group of weights becomes a parameter of the module and cannot be named {name!r} "
+                    f"({error}); name it otherwise, as in circuit.weights(shape, 'theta')"
                 ) from None
 
     def _check(self, inputs: Any) -> None:
@@ -248,7 +248,9 @@ def _start(
     out = torch.empty(shape, dtype=dtype)
     if isinstance(start, (Tensor, np.ndarray)):
         if tuple(start.shape) != shape:
-            raise ParameterError(f"Layer: the weights {name!r} have shape {shape}, got initial ones of {tuple(start.shape)}")
+            raise ParameterError(
+                f"Layer: the weights {name!r} have shape {shape}, got initial ones of {tuple(start.shape)}"
+            )
         out.copy_(torch.as_tensor(start).detach())
     elif callable(start):
         with torch.no_grad(), torch.random.fork_rng(devices=(), enabled=generator is not None):
@@ -265,7 +267,7 @@ def _range(start: Any) -> tuple[float, float]:
     good = isinstance(start, tuple) and len(start) == 2 and all(isinstance(s, Real) for s in start)
     if not good or not -math.inf < start[0] <= start[1] < math.inf:
         raise ArgumentError(
-            f"Layer: init is a range (low, high), a function such as torch.nn.init.normal_, an array, or a dictionary of "
-            f"these by name, got {start!r}"
+            "Layer: init is a range (low, high), a function such as torch.nn.init.normal_, an array, or a dictionary "
+            f"of these by name, got {start!r}"
         )
     return float(start[0]), float(start[1])

@@ -1,11 +1,11 @@
-"""A differentiable function of inputs and weights as operators of torch: for `torch.compile`, `torch.export`, `torch.func`.
+"""A differentiable function of inputs and weights as operators of torch, for whatever traces or transforms a call.
 
 Owns: `ketgrad::values`, `ketgrad::pullback`, `ketgrad::second`; their shapes, derivatives and vmap rules, and which
-function a name stands for. May not know: circuits, models. Outside of such transformations a node of autograd
-(`torch_interface`) does the same with less work per call.
+function a name stands for. May not know: circuits, models. Outside of `torch.compile`, `torch.export` and `torch.func`
+a node of autograd (`torch_interface`) does the same with less work per call.
 
-What the forward sweep left for the way back is no tensor. It travels as an attribute of one, the receipt, which lives as
-long as torch keeps it; where it gets lost, the sweep is repeated.
+What the forward sweep left for the way back is no tensor. It travels as an attribute of one, the receipt, which lives
+as long as torch keeps it; where it gets lost, the sweep is repeated.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..errors import ArgumentError, NotDifferentiableError
 from . import THIRD, Differentiable, second
 from .torch_interface import array, like, tensor
-
-Tensor = torch.Tensor
 
 
 class Named(Differentiable, Protocol):
@@ -49,7 +47,7 @@ for _definition in _DEFINITIONS:
 
 def wanted() -> bool:
     """Whether somebody traces or transforms what runs now, and has to see operators."""
-    return (
+    return bool(
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack() > 0
@@ -61,8 +59,8 @@ def _function(name: str, draw: Tensor | None = None) -> Named:
     found = FUNCTIONS.get(name)
     if found is None:
         raise ArgumentError(
-            f"this graph calls the circuit {name!r}, which no layer of this process has; make the kg.torch.Layer that it "
-            "was compiled or exported from, or one of the same circuit, and keep it"
+            f"this graph calls the circuit {name!r}, which no layer of this process has; make the kg.torch.Layer that "
+            "it was compiled or exported from, or one of the same circuit, and keep it"
         )
     return found if draw is None else found.seeded(draw.tolist())
 
@@ -88,7 +86,7 @@ def _pulled(
     pull = getattr(receipt, "_ketgrad_pull", None)
     if pull is None:
         _, pull = _forward(_function(function, draw), inputs, weights, True)
-    return like(pull([array(cotangents)]), (inputs, weights))  # type: ignore[return-value]
+    return like(pull([array(cotangents)]), (inputs, weights))
 
 
 def _changed(
@@ -96,7 +94,7 @@ def _changed(
 ) -> tuple[Tensor, Tensor, Tensor]:
     arrays, along = [array(inputs), array(weights)], [array(along_inputs), array(along_weights)]
     tangents, changes = second(_function(function), arrays, [array(cotangents)], along)
-    return like([*tangents, *changes], (cotangents, inputs, weights))  # type: ignore[return-value]
+    return like([*tangents, *changes], (cotangents, inputs, weights))
 
 
 # what shapes they have
@@ -131,7 +129,8 @@ def values(inputs: Tensor, weights: Tensor, draw: Tensor | None, function: str, 
         function: its name in `FUNCTIONS`, which has to live as long as what is made of this.
         keep: whether there will be a way back.
     """
-    return _run("values", inputs, weights, draw, function, keep)
+    found: tuple[Tensor, Tensor] = _run("values", inputs, weights, draw, function, keep)
+    return found
 
 
 def _run(name: str, *args: Any) -> Any:
@@ -167,7 +166,7 @@ class _Values(torch.autograd.Function):  # type: ignore[misc]
     def jvp(ctx: Any, along_x: Any, along_w: Any, *_: Any) -> tuple[Any, ...]:
         x, w = ctx.saved_tensors[:2]
         along = _or_zeros((along_x, along_w), (x, w))
-        ((own, _),) = _function(ctx.function).result_types()
+        own = _function(ctx.function).result_types()[0][0]
         nothing = x.new_zeros((*x.shape[:-1], *own), dtype=torch.float64)
         return _run("second", *along, nothing, x, w, ctx.function)[0], None
 
@@ -242,7 +241,7 @@ def _one_by_one(name: str, info: Any, in_dims: Sequence[int | None], args: Seque
     return out, (0,) * len(out)
 
 
-_NODES = {"values": _Values, "pullback": _Pullback, "second": _Second}
+_NODES: dict[str, Any] = {"values": _Values, "pullback": _Pullback, "second": _Second}
 for _name, _kernel in (("values", _values), ("pullback", _pulled), ("second", _changed)):
     _node = _NODES[_name]
     _LIBRARY.impl(_name, _kernel, "CPU")
