@@ -13,6 +13,7 @@ PARTS = (
     "gates.py",
     "adjoint.py",
     "training_step.py",
+    "torch_layer.py",
     "pennylane_qnodes.py",
     "large.py",
     "backends.py",

@@ -42,11 +42,20 @@ def test_choice_of_gradients() -> None:
     assert (np.abs(noisy.weights - names["exact"]) <= 6 * np.sqrt(noisy.weights_variance) + 1e-12).all()
 
 
+def test_torch_example() -> None:
+    torch = pytest.importorskip("torch")
+    names = run(BLOCKS[2])
+    layer = names["network"][1]
+    assert names["loss"].item() == pytest.approx(np.log(2), abs=0.3) and layer.w.grad.shape == (2, 4)
+    x = torch.rand(3, 4, dtype=torch.float64)
+    np.testing.assert_allclose(layer(x).detach(), layer.model(layer.w.detach().numpy(), x.numpy()), atol=1e-14)
+
+
 def test_pennylane_example() -> None:
     pytest.importorskip("pennylane")
     if not entry_points(group="pennylane.plugins", name="ketgrad.qubit"):
         pytest.skip("run from a source tree: PennyLane finds devices of installed packages only (make test installs)")
-    names = run(BLOCKS[2])
+    names = run(BLOCKS[3])
     # <Z_1> = cos(a) cos(b)
     a, b = 0.1, 0.2
     np.testing.assert_allclose(names["gradient"], [-np.sin(a) * np.cos(b), -np.cos(a) * np.sin(b)], atol=1e-10)
@@ -56,12 +65,12 @@ def test_pennylane_example() -> None:
 
 def test_estimator_example() -> None:
     pytest.importorskip("sklearn")
-    names = run(BLOCKS[3])
+    names = run(BLOCKS[4])
     assert names["accuracy"] >= 0.8 and names["kernel_accuracy"] >= 0.9
 
 
 def test_every_block_is_tested() -> None:
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
 
 
 def test_named_targets_and_links_exist() -> None:

@@ -20,7 +20,7 @@ from ..errors import NotDifferentiableError
 Arrays = Sequence[npt.NDArray[Any]]
 Pullback = Callable[[Arrays], list[npt.NDArray[Any]]]
 SECOND = "ketgrad: there are no second derivatives of this; try diff_method='parameter-shift' with max_diff=2"
-THIRD = "ketgrad: there are no third derivatives; try diff_method='parameter-shift' with max_diff=3"
+THIRD = "ketgrad: there are no third derivatives; in a QNode, try diff_method='parameter-shift' with max_diff=3"
 
 
 class Differentiable(Protocol):

@@ -35,11 +35,11 @@ def _home(tensors: Sequence[Any]) -> torch.device | None:
 
 def _tensors(arrays: Arrays, home: torch.device | None) -> tuple[torch.Tensor, ...]:
     """Arrays, or the contiguous rows of one."""
-    out = tuple(map(torch.from_numpy if isinstance(arrays, np.ndarray) else _tensor, arrays))
+    out = tuple(map(torch.from_numpy if isinstance(arrays, np.ndarray) else tensor, arrays))
     return out if home is None else tuple(t.to(home) for t in out)
 
 
-def _tensor(value: Any) -> torch.Tensor:
+def tensor(value: Any) -> torch.Tensor:
     array = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value)
     if array.ndim:
         return torch.from_numpy(np.ascontiguousarray(array))
@@ -48,14 +48,14 @@ def _tensor(value: Any) -> torch.Tensor:
     return torch.tensor(array)
 
 
-def _like(gradients: Arrays, tensors: Sequence[Any]) -> tuple[Any, ...]:
+def like(gradients: Arrays, tensors: Sequence[Any]) -> tuple[Any, ...]:
     """Gradients as tensors like those they belong to; None for what is no tensor."""
     out: list[Any] = []
     for t, g in zip(tensors, gradients, strict=True):
         if not isinstance(t, torch.Tensor):
             out.append(None)
             continue
-        found = _tensor(g.real if not t.is_complex() and np.iscomplexobj(g) else g)
+        found = tensor(g.real if not t.is_complex() and np.iscomplexobj(g) else g)
         out.append(found if t.is_cpu and found.dtype is t.dtype else found.to(device=t.device, dtype=t.dtype))
     return tuple(out)
 
@@ -99,7 +99,7 @@ class _Apply(torch.autograd.Function):  # type: ignore[misc]
         tensors = _saved(ctx)
         if torch.is_grad_enabled():  # create_graph=True
             return (None, *_Pull.apply(ctx.function, ctx.pullback, len(cotangents), *cotangents, *tensors))
-        return (None, *_like(ctx.pullback([array(c) for c in cotangents]), tensors))
+        return (None, *like(ctx.pullback([array(c) for c in cotangents]), tensors))
 
 
 class _Pull(torch.autograd.Function):  # type: ignore[misc]
@@ -108,7 +108,7 @@ class _Pull(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, function: Differentiable, pullback: Any, count: int, *both: Any) -> tuple[Any, ...]:
         ctx.function, ctx.count, ctx.places = function, count, _save(ctx, both)
-        return _like(pullback([array(c) for c in both[:count]]), both[count:])
+        return like(pullback([array(c) for c in both[:count]]), both[count:])
 
     @staticmethod
     def backward(ctx: Any, *along: Any) -> tuple[Any, ...]:
@@ -119,7 +119,7 @@ class _Pull(torch.autograd.Function):  # type: ignore[misc]
         cotangents, arguments = arrays[: ctx.count], arrays[ctx.count :]
         moves = [np.zeros(a.shape) if d is None else array(d) for a, d in zip(arguments, along, strict=True)]
         tangents, changes = second(ctx.function, arguments, cotangents, moves)
-        return (None, None, None, *_like([*tangents, *changes], both))
+        return (None, None, None, *like([*tangents, *changes], both))
 
 
 class Layer(torch.nn.Module):  # type: ignore[misc]
