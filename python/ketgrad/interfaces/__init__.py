@@ -24,7 +24,11 @@ THIRD = "ketgrad: there are no third derivatives; try diff_method='parameter-shi
 
 
 class Differentiable(Protocol):
-    """A function of arrays with several arrays as results, and its pullback."""
+    """A function of arrays with several arrays as results, and its pullback.
+
+    It may have two methods more: `second`, see there; and `pullback(arrays)`, which gives what
+    `forward(arrays, True)[1]` gives, for a framework that cannot hand the pullback on, and is quick after `forward`.
+    """
 
     @property
     def axes(self) -> Sequence[int]:
@@ -58,6 +62,18 @@ def second(
     if method is None:
         raise NotDifferentiableError(SECOND)
     return method(arrays, cotangents, along)  # type: ignore[no-any-return]
+
+
+def common(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The shape that arrays of these shapes are broadcast to; of shapes that go together, quick where they are few."""
+    if len({len(s) for s in shapes}) > 1:
+        return np.broadcast_shapes(*shapes)
+    return tuple(max(lengths) for lengths in zip(*shapes, strict=True))
+
+
+def wide(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """`numpy.broadcast_to`, which takes its time even where there is nothing to do."""
+    return array if array.shape == shape else np.broadcast_to(array, shape)
 
 
 def framework(tensors: Sequence[Any]) -> str:
