@@ -35,8 +35,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("checkpoint", "persistence", "drawing", "drawing_graphics"),
     ("feature_maps", "kernels"),
     ("data", "optimise", "hybrid", "settings", "train", "baseline", "charts", "report", "job", "peers", "compare"),
-    ("interfaces", "compiling"),
-    ("sklearn", "pennylane_device", "console", "cli", "__main__", "__init__"),
+    ("interfaces", "compiling", "differentiable"),
+    ("jax", "sklearn", "pennylane_device", "console", "cli", "__main__", "__init__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -63,7 +63,7 @@ OPTIONAL = {  # module: the only files that may import it, whatever the place
     "pennylane": ("pennylane_device.", "peers", "compare"),
     "sklearn": ("sklearn.", "data", "baseline", "train", "job", "hybrid"),
     "torch": ("interfaces.torch_interface", "peers"),
-    "jax": ("interfaces.jax_interface",),
+    "jax": ("interfaces.jax_interface", "jax"),
     "autograd": ("interfaces.autograd_interface",),
     "matplotlib": ("drawing", "drawing_graphics", "charts", "report"),
     "pandas": ("data", "settings"),

@@ -58,18 +58,19 @@ def _rows(arrays: Sequence[Array], lead: tuple[int, ...]) -> Array:
 
 def _summed(gradient: Array, lead: tuple[int, ...]) -> Array:
     """Summed over the axes in front that have length 1 in `lead`."""
-    over = tuple(k for k, n in enumerate(lead) if n < gradient.shape[k])
-    return np.asarray(gradient.sum(axis=over, keepdims=True)) if over else gradient
+    if gradient.shape[:-1] == lead:
+        return gradient
+    return np.asarray(gradient.sum(axis=tuple(k for k, n in enumerate(lead) if n < gradient.shape[k]), keepdims=True))
 
 
 class _Point:
     """Weights and inputs as the engine wants them: one row for each sample that differs from the others."""
 
     def __init__(self, function: ModelFunction, weights: Array, inputs: Array) -> None:
-        self.lead = common((weights.shape[:-1], inputs.shape[:-1]))
+        self.lead = common(weights.shape[:-1], inputs.shape[:-1])
         w, x = _core(weights), _core(inputs)
         self.is_twin = math.prod(w.shape[:-1]) > 1
-        self.front = common((w.shape[:-1], x.shape[:-1]))  # as `lead`, 1 where nothing varies
+        self.front = common(w.shape[:-1], x.shape[:-1])  # as `lead`, 1 where nothing varies
         self.weights = np.zeros(0) if self.is_twin else np.asarray(w, dtype=np.float64).reshape(-1)
         self.rows = _rows([w, x] if self.is_twin else [x], self.front)
         model = function.twin if self.is_twin else function.model
@@ -94,7 +95,7 @@ class _Point:
         each = not self.is_twin and any(weights_lead[k] > 1 for k in samples)
         found = adjoint.pull_sets(self._lowered, self._plan, self.weights, self.rows, c, tape, each)
         fronts = [*sizes, *(rows if each else [1] * len(rows))], [*sizes, *rows]
-        back = [*np.argsort(np.array(order, dtype=int)), n]
+        back = [*(order.index(k) for k in range(n)), n]
         return self._parted([f.reshape(*s, f.shape[-1]).transpose(back) for f, s in zip(found, fronts, strict=True)])
 
     def jacobian(self) -> list[Array]:
@@ -176,8 +177,8 @@ class ModelFunction:
             moved = np.sum([np.einsum("...mp,...p->...m", j, d) for j, d in slopes], axis=0)
             return [moved], [np.zeros(a.shape) for a in arrays]
         lead, n = point.lead, self.model.n_weights
-        if not point.is_twin and math.prod(weights.shape[:-1]) == math.prod(_core(dw).shape[:-1]) == 1:
-            at, along = (point.weights, _rows([inputs], lead)), (_core(dw).reshape(-1), _rows([dx], lead))
+        if math.prod(weights.shape[:-1]) == 1:
+            at, along = (point.weights, _rows([inputs], lead)), (dw.reshape(-1), _rows([dx], lead))
             found = self.model.gradient_change(*at, *along, cotangents=c.reshape(len(at[1]), -1))
             changes = [found.weights.reshape(*[1] * len(lead), n), found.inputs.reshape(*lead, -1)]
         else:  # every row has weights, or a direction, or a gradient by them, of its own

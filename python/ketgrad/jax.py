@@ -37,7 +37,8 @@ class Function:
     """Expectation values of a model as a function of JAX arrays; made by `ketgrad.jax.function`.
 
     Pure, and works under `jit`, `vmap`, `grad`, `jacrev`, `jacfwd`, `hessian` and their combinations up to second
-    derivatives, which are exact. Picklable. `vmap` over inputs, weights or both is one call of the engine.
+    derivatives, which are exact, and in `scan` and `shard_map`. `vmap` over inputs, weights or both is one call of the
+    engine. Inputs sharded outside `shard_map` are gathered: every device computes all of them. Picklable.
     """
 
     def __init__(self, model: Model) -> None:
@@ -56,9 +57,9 @@ class Function:
             The state has the model's dtype, whatever theirs. A gradient has the dtype of its argument.
 
         Raises:
-            ParameterError: another number of weights or inputs, or a batch without samples.
+            ParameterError: another number of weights or inputs, a batch without samples, or numbers that are not
+                finite; under `jit` the last is an error of JAX that quotes it.
             ArgumentTypeError: complex numbers.
-            jax.errors.JaxRuntimeError: weights or inputs that are not finite, under `jit`; else a ParameterError.
             NotDifferentiableError: third derivatives.
         """
         p, f = self.model.n_weights, self.model.n_inputs

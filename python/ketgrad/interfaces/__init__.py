@@ -10,6 +10,7 @@ and autograd, which leave out the conjugate, translate.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..errors import NotDifferentiableError
 Arrays = Sequence[npt.NDArray[Any]]
 Pullback = Callable[[Arrays], list[npt.NDArray[Any]]]
 SECOND = "ketgrad: there are no second derivatives of this; try diff_method='parameter-shift' with max_diff=2"
-THIRD = "ketgrad: there are no third derivatives; try diff_method='parameter-shift' with max_diff=3"
+THIRD = "ketgrad: there are no third derivatives; a QNode has them with diff_method='parameter-shift', max_diff=3"
 
 
 class Differentiable(Protocol):
@@ -64,11 +65,10 @@ def second(
     return method(arrays, cotangents, along)  # type: ignore[no-any-return]
 
 
-def common(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The shape that arrays of these shapes are broadcast to; of shapes that go together, quick where they are few."""
-    if len({len(s) for s in shapes}) > 1:
-        return np.broadcast_shapes(*shapes)
-    return tuple(max(lengths) for lengths in zip(*shapes, strict=True))
+@lru_cache(maxsize=1024)
+def common(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """`numpy.broadcast_shapes`, remembered: the same few come back in every step of a training."""
+    return np.broadcast_shapes(*shapes)
 
 
 def wide(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -27,8 +27,11 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
-from ..errors import NotDifferentiableError
+from ..errors import BackendUnavailableError, NotDifferentiableError
 from . import THIRD, Differentiable, common, second, wide
+
+if jax.__version_info__ < (0, 7):  # where shard_map loses the sums over devices of primitives it does not know
+    raise BackendUnavailableError(f"ketgrad needs JAX >= 0.7, found {jax.__version__}; use pip install -U jax")
 
 Out = tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]  # shape and dtype of each result
 
@@ -48,7 +51,7 @@ def _fronts(out: Out, axes: Sequence[int]) -> list[tuple[int, ...]]:
 def _spread(arrays: Sequence[Any], axes: Sequence[int], *leads: Sequence[tuple[int, ...]]) -> list[Any]:
     """Each array with axes in front as long as one of `leads` has them for it."""
     return [
-        wide(a, common(each) + a.shape[a.ndim - n :])
+        wide(a, common(*each) + a.shape[a.ndim - n :])
         for a, n, *each in zip(arrays, axes, _lead(arrays, axes), *leads, strict=True)
     ]
 
@@ -76,7 +79,7 @@ def _cotangents(function: Differentiable, given: Sequence[Any], lead: tuple[int,
     parts = iter(given)
     out = []
     for shape, kind in function.result_types():
-        part = np.asarray(next(parts)) if kind.kind in "fc" else np.zeros(shape)
+        part = next(parts) if kind.kind in "fc" else np.zeros(shape)
         if part.shape != lead + shape:
             part = part.reshape((1,) * (len(lead) + len(shape) - part.ndim) + part.shape)
             part = wide(_summed(part, tuple(map(min, part.shape, lead + shape))), lead + shape)
@@ -90,15 +93,13 @@ def _to_jax(gradients: Sequence[Any], out: Out) -> list[Any]:
 
 
 def _values(function: Differentiable, operands: Sequence[Any], out: Out, keep: bool = False) -> list[Any]:
-    arrays = [np.asarray(a) for a in operands]
-    return _finished(function.forward(arrays, keep and hasattr(function, "pullback"))[0], out)
+    return _finished(function.forward(operands, keep and hasattr(function, "pullback"))[0], out)
 
 
 def _pull(function: Differentiable, operands: Sequence[Any], out: Out) -> list[Any]:
     n = len(function.axes)
-    arrays = [np.asarray(a) for a in operands[:n]]
-    arrays = _spread(arrays, function.axes, _fronts(out, function.axes))
-    lead = common(_lead(arrays, function.axes))
+    arrays = _spread(operands[:n], function.axes, _fronts(out, function.axes))
+    lead = common(*_lead(arrays, function.axes))
     pull = function.pullback(arrays) if hasattr(function, "pullback") else function.forward(arrays, True)[1]
     return _finished(_to_jax(pull(_cotangents(function, operands[n:], lead)), out), out)
 
@@ -106,10 +107,9 @@ def _pull(function: Differentiable, operands: Sequence[Any], out: Out) -> list[A
 def _changed(
     function: Differentiable, arrays: Sequence[Any], cotangents: Sequence[Any], along: Sequence[Any], leads: Any
 ) -> tuple[Sequence[Any], Sequence[Any]]:
-    arrays, along = [np.asarray(a) for a in arrays], [np.real(a) for a in along]
     arrays = _spread(arrays, function.axes, _lead(along, function.axes), leads)
-    along = _spread(along, function.axes, _lead(arrays, function.axes))
-    lead = common(_lead(arrays, function.axes))
+    along = _spread([np.real(a) for a in along], function.axes, _lead(arrays, function.axes))
+    lead = common(*_lead(arrays, function.axes))
     return second(function, arrays, _cotangents(function, cotangents, lead), along)
 
 
@@ -129,9 +129,8 @@ def _turn(function: Differentiable, operands: Sequence[Any], out: Out) -> list[A
 def _bend(function: Differentiable, operands: Sequence[Any], out: Out) -> list[Any]:
     """From `turn` by every component of the results."""
     n, types = len(function.axes), function.result_types()
-    every = [np.asarray(a) for a in operands]
-    lead = common(_lead(every, [*function.axes] * 3))
-    arrays, along, other = (_spread(every[k : k + n], function.axes, [lead] * n) for k in (0, n, 2 * n))
+    lead = common(*_lead(operands, [*function.axes] * 3))
+    arrays, along, other = (_spread(operands[k : k + n], function.axes, [lead] * n) for k in (0, n, 2 * n))
     smooth, results = _smooth(function), []
     for k in smooth:
         shape, kind = types[k]
@@ -154,7 +153,7 @@ def _bend(function: Differentiable, operands: Sequence[Any], out: Out) -> list[A
 
 
 def _numpy(run: Any, function: Differentiable, params: dict[str, Any]) -> Callable[..., tuple[Any, ...]]:
-    return lambda *operands: tuple(run(function, operands, **params))
+    return lambda *operands: tuple(run(function, [np.asarray(a) for a in operands], **params))
 
 
 def _callback(run: Any, *operands: Any, function: Differentiable, out: Out, **params: Any) -> Any:
@@ -200,7 +199,8 @@ def _primitive(name: str, run: Any) -> Any:
     primitive.multiple_results = True
 
     def known(*operands: Any, function: Differentiable, **params: Any) -> list[Any]:
-        return [jnp.asarray(r) for r in run(function, operands, **params)]  # nothing to compile
+        results = run(function, [np.asarray(a) for a in operands], **params)  # nothing to compile
+        return [jnp.asarray(r) for r in results]
 
     primitive.def_impl(known)
     primitive.def_abstract_eval(_abstract)
@@ -307,7 +307,7 @@ def call(function: Differentiable, arrays: Sequence[Any]) -> Sequence[Any]:
     """The function's results as JAX arrays; axes in front of the arguments' own are the results' too."""
     given = [jnp.asarray(a) for a in arrays]
     given = _placed([a if jnp.issubdtype(a.dtype, jnp.inexact) else a.astype(float) for a in given])
-    lead = common(_lead(given, function.axes))
+    lead = common(*_lead(given, function.axes))
     types = ((shape, jax.dtypes.canonicalize_dtype(kind)) for shape, kind in function.result_types())
     out = tuple((lead + shape, kind) for shape, kind in types)
     return _values_p.bind(*given, function=function, out=out, keep=False)  # type: ignore[no-any-return]
