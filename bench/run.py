@@ -20,6 +20,7 @@ PARTS = (
     "pauli_sums.py",
     "sampling.py",
     "kernels.py",
+    "jax_function.py",
 )
 
 if __name__ == "__main__":
