@@ -22,6 +22,7 @@ PARTS = (
     "sampling.py",
     "kernels.py",
     "shot_gradients.py",
+    "jax_function.py",
 )
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("checkpoint", "persistence", "drawing", "drawing_graphics"),
     ("feature_maps", "kernels"),
     ("data", "optimise", "hybrid", "settings", "train", "baseline", "charts", "report", "job", "peers", "compare"),
-    ("interfaces", "compiling", "model_function"),
-    ("sklearn", "torch", "pennylane_device", "console", "cli", "__main__", "__init__"),
+    ("interfaces", "compiling", "model_function", "layer_function"),
+    ("jax", "sklearn", "torch", "pennylane_device", "console", "cli", "__main__", "__init__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -56,8 +56,8 @@ APART = [  # (these modules, never import those)
     ("gradients.parameter_shift", ("gradients.adjoint",)),
     ("gradients.shifted_shots", ("gradients.adjoint", "gradients.parameter_shift")),
     ("train", ("sklearn", "cli")),
-    ("model", ("sklearn", "torch", "pennylane_device", "train")),
-    ("interfaces", ("circuit", "model", "model_function")),
+    ("model", ("jax", "sklearn", "torch", "pennylane_device", "train")),
+    ("interfaces", ("circuit", "model", "model_function", "layer_function")),
 ]
 
 OPTIONAL = {  # module: the only files that may import it, whatever the place
@@ -65,7 +65,7 @@ OPTIONAL = {  # module: the only files that may import it, whatever the place
     "pennylane": ("pennylane_device.", "peers", "compare"),
     "sklearn": ("sklearn.", "data", "baseline", "train", "job", "hybrid"),
     "torch": ("interfaces.torch_interface", "interfaces.torch_operators", "torch", "peers"),
-    "jax": ("interfaces.jax_interface",),
+    "jax": ("interfaces.jax_interface", "jax"),
     "autograd": ("interfaces.autograd_interface",),
     "matplotlib": ("drawing", "drawing_graphics", "charts", "report"),
     "pandas": ("data", "settings"),

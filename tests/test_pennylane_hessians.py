@@ -27,6 +27,9 @@ MEASURED = {
 }
 
 
+JAX = {"jax": ("jacrev", "grad"), "jax-forward": ("jacfwd", "jacrev"), "jax-forward-twice": ("jacfwd", "jacfwd")}
+
+
 @pytest.fixture
 def make(backend: str) -> Any:
     """A device on the backend under test."""
@@ -67,8 +70,9 @@ def hessian(node: Any, interface: str, x: np.ndarray, w: np.ndarray, kind: str) 
         return np.array(qml.jacobian(g)(pnp.array(flat, requires_grad=True)))
     jax = pytest.importorskip("jax")
     jax.config.update("jax_enable_x64", True)
-    second = jax.jacrev(jax.grad(lambda p: loss(node(*split(p), kind), jax.numpy)))
-    return np.array((jax.jit(second) if interface == "jit" else second)(jax.numpy.array(flat)))
+    outer, inner = JAX[interface.removesuffix("-jit")]
+    second = getattr(jax, outer)(getattr(jax, inner)(lambda p: loss(node(*split(p), kind), jax.numpy)))
+    return np.array((jax.jit(second) if interface.endswith("-jit") else second)(jax.numpy.array(flat)))
 
 
 @cache
@@ -90,7 +94,7 @@ def test_hessians_of_every_measurement(make: Any, kind: str, batch: int | None) 
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("interface", ["torch", "autograd", "jax", "jit"])
+@pytest.mark.parametrize("interface", ["torch", "autograd", *JAX, "jax-jit", "jax-forward-jit"])
 def test_hessians_in_every_interface(make: Any, interface: str, compiled: bool) -> None:
     node = qml.QNode(circuit, make(2))
     x, w = arguments(3)
@@ -98,6 +102,12 @@ def test_hessians_in_every_interface(make: Any, interface: str, compiled: bool) 
         node = kg.compile(node, x, w, "mixed", backend=node.device._backend)
         assert node.traced
     assert np.allclose(hessian(node, interface, x, w, "mixed"), wanted("mixed", 3), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("interface", ["jax-forward-jit", "jax-forward-twice"])
+def test_hessians_of_states_in_forward_mode(make: Any, interface: str) -> None:
+    got = hessian(qml.QNode(circuit, make(2)), interface, *arguments(None), "state")
+    assert np.allclose(got, wanted("state", None), rtol=0, atol=1e-9)
 
 
 def test_second_derivatives_that_are_refused(make: Any) -> None:

@@ -69,8 +69,17 @@ def test_estimator_example() -> None:
     assert names["accuracy"] >= 0.8 and names["kernel_accuracy"] >= 0.9
 
 
+def test_jax_example() -> None:
+    jax = pytest.importorskip("jax")
+    names = run(BLOCKS[5])
+    f, inputs, weights = names["f"], names["inputs"], names["weights"]
+    assert names["loss"] < names["step"](jax.numpy.full((2, 2), 0.1))[0] - 0.01
+    wanted = jax.jacrev(jax.grad(lambda w: f(w, inputs).sum()))(weights)
+    np.testing.assert_allclose(names["hessian"], wanted, atol=1e-5)
+
+
 def test_every_block_is_tested() -> None:
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
 
 
 def test_named_targets_and_links_exist() -> None:

@@ -25,7 +25,7 @@ from .pauli import Hermitian, I, PauliSum, Projector, X, Y, Z
 if TYPE_CHECKING:
     from .persistence import load as load
 
-_LAZY = {"load": "persistence", **dict.fromkeys(("gates", "kernels", "molecules", "sklearn", "torch", "train"))}
+_LAZY = {"load": "persistence", **dict.fromkeys(("gates", "jax", "kernels", "molecules", "sklearn", "torch", "train"))}
 
 __all__ = [
     "Circuit",

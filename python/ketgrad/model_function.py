@@ -1,102 +1,202 @@
-"""`ModelFunction`: a model as a numpy function of inputs and weights, with a pullback, for tensors of any framework.
+"""`ModelFunction`: a model as a differentiable numpy function of weights and inputs, with any axes in front of both.
 
-Owns: axes in front, batches without samples, weights in several arrays. May not know: frameworks.
+Owns: how axes become samples of a batch, sets of cotangents, or circuits with weights of their own. May not know:
+frameworks.
+
+Axes along which an array does not vary (of length 1, or of stride 0 as `numpy.broadcast_to` makes them) cost nothing.
+Where weights vary, they become inputs of a twin of the circuit, so that every case is one call of the engine.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import NotDifferentiableError
-from .model import Gradients, Model
-from .simulator import check_shots
+from .circuit import Circuit
+from .expressions import Expression
+from .gradients import adjoint
+from .interfaces import Pullback, common, wide
+from .model import Model
 
 Array = npt.NDArray[Any]
+KEPT_BYTES = 256 << 20  # final states between forward calls and their pullbacks
+
+
+def per_sample(circuit: Circuit) -> Circuit:
+    """The same circuit with weights and inputs, in this order, as its inputs."""
+    out, first = Circuit(circuit.n_wires), {"w": 0, "x": circuit.n_weights}
+    out.inputs(circuit.n_weights + circuit.n_inputs)
+
+    def renamed(value: float | Expression) -> float | Expression:
+        if not isinstance(value, Expression):
+            return value
+        terms = {tuple(sorted(("x", first[kind] + k) for kind, k in m)): c for m, c in value.terms.items()}
+        return Expression(out._owner, terms)
+
+    out.gates = [gate._replace(params=tuple(map(renamed, gate.params))) for gate in circuit.gates]
+    out.initial = circuit.initial
+    return out
+
+
+def _core(array: Array) -> Array:
+    """The array with length 1 along the axes in front along which it does not vary."""
+    still = [n > 1 and not (step and array.size) for n, step in zip(array.shape[:-1], array.strides, strict=False)]
+    return array[tuple(slice(1 if s else None) for s in still)] if any(still) else array
+
+
+def _rows(arrays: Sequence[Array], lead: tuple[int, ...]) -> Array:
+    """Arrays beside one another, broadcast to these axes in front, as float64 rows."""
+    parts = [wide(a, (*lead, a.shape[-1])) for a in arrays]
+    whole = np.concatenate(parts, axis=-1, dtype=np.float64) if len(parts) > 1 else parts[0]
+    return np.ascontiguousarray(whole, dtype=np.float64).reshape(math.prod(lead), -1)
+
+
+def _summed(gradient: Array, lead: tuple[int, ...]) -> Array:
+    """Summed over the axes in front that have length 1 in `lead`."""
+    if gradient.shape[:-1] == lead:
+        return gradient
+    return np.asarray(gradient.sum(axis=tuple(k for k, n in enumerate(lead) if n < gradient.shape[k]), keepdims=True))
+
+
+class _Point:
+    """Weights and inputs as the engine wants them: one row for each sample that differs from the others."""
+
+    def __init__(self, function: ModelFunction, weights: Array, inputs: Array) -> None:
+        self.lead = common(weights.shape[:-1], inputs.shape[:-1])
+        w, x = _core(weights), _core(inputs)
+        self.is_twin = math.prod(w.shape[:-1]) > 1
+        self.front = common(w.shape[:-1], x.shape[:-1])  # as `lead`, 1 where nothing varies
+        self.weights = np.zeros(0) if self.is_twin else np.asarray(w, dtype=np.float64).reshape(-1)
+        self.rows = _rows([w, x] if self.is_twin else [x], self.front)
+        model = function.twin if self.is_twin else function.model
+        self._lowered, self._plan = model._lowered, model._ready().plan
+        self._n_weights = function.model.n_weights
+
+    def key(self) -> tuple[Any, ...]:
+        """Equal for equal points."""
+        return self.rows.shape, self.weights.tobytes(), self.rows.tobytes()
+
+    def forward(self, keep: bool) -> tuple[Array, Any]:
+        """Values (..., M), and a tape or None."""
+        terms, tape = self._plan.forward(*self._lowered.stage.evaluate(self.weights, self.rows), keep)
+        return self._wide(adjoint.values(self._lowered, terms)), tape
+
+    def pull(self, cotangents: Array, tape: Any, weights_lead: tuple[int, ...]) -> list[Array]:
+        """Gradients by weights and inputs from cotangents (..., M); the first summed where `weights_lead` has 1."""
+        n = len(self.lead)
+        sets, samples = ([k for k in range(n) if (self.front[k] == 1) is same] for same in (True, False))
+        order, sizes, rows = sets + samples, [self.lead[k] for k in sets], [self.lead[k] for k in samples]
+        c = cotangents.transpose(*order, n).reshape(math.prod(sizes), len(self.rows), cotangents.shape[-1])
+        each = not self.is_twin and any(weights_lead[k] > 1 for k in samples)
+        found = adjoint.pull_sets(self._lowered, self._plan, self.weights, self.rows, c, tape, each)
+        fronts = [*sizes, *(rows if each else [1] * len(rows))], [*sizes, *rows]
+        back = [*(order.index(k) for k in range(n)), n]
+        return self._parted([f.reshape(*s, f.shape[-1]).transpose(back) for f, s in zip(found, fronts, strict=True)])
+
+    def jacobian(self) -> list[Array]:
+        """Derivatives of the values by weights (..., M, P) and inputs (..., M, F)."""
+        found = adjoint.jacobian(self._lowered, self._plan, self.weights, self.rows)
+        return self._parted([self._wide(f) for f in found])
+
+    def _wide(self, rows: Array) -> Array:
+        return wide(rows.reshape(self.front + rows.shape[1:]), self.lead + rows.shape[1:])
+
+    def _parted(self, found: list[Array]) -> list[Array]:
+        return np.split(found[1], [self._n_weights], axis=-1) if self.is_twin else found
 
 
 class ModelFunction:
-    """The values of a model; see `interfaces.Differentiable`.
-
-    Its arguments are the inputs (..., F), then the weights in one array or several, one after the other of P numbers in
-    all; its result is (..., M), float64.
+    """A model as a function of weights (..., P) and inputs (..., F); see `interfaces.Differentiable`.
 
     Args:
-        model: with observables.
-        shots: measurements of each setting; None is exact.
-        seed: of the shots. One function always draws the same; `seeded` makes others.
+        model: with M observables.
+        dtype: of the values (..., M).
     """
 
-    def __init__(self, model: Model, shots: int | None = None, seed: Sequence[int] = (0,)) -> None:
-        self.model, self.shots, self.seed = model, None if shots is None else check_shots(shots), seed
-        shapes = [shape for _, kind, shape, _ in model.circuit.groups if kind == "w"]
-        self.axes = (1, *map(len, shapes))
+    axes = (1, 1)
 
-    def seeded(self, seed: Sequence[int]) -> ModelFunction:
-        """The same with other draws."""
-        return ModelFunction(self.model, self.shots, seed)
+    def __init__(self, model: Model, dtype: npt.DTypeLike = np.float64) -> None:
+        self.model = model
+        self._dtype: np.dtype[Any] = np.dtype(dtype)
+        self._lock = threading.Lock()
+        self._twin: Model | None = None
+        self._kept: dict[Any, tuple[Any, int]] = {}  # tapes and their bytes, oldest first
+        self._bytes = 0
+
+    @property
+    def twin(self) -> Model:
+        """The model with its weights as inputs, in front of its inputs."""
+        with self._lock:
+            if self._twin is None:
+                m = self.model
+                self._twin = Model(per_sample(m.circuit), m.observables, m.dtype, m.backend)
+            return self._twin
 
     def result_types(self) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
-        """Shape and dtype of the result, without the axes in front."""
-        return [((len(self.model.observables),), np.dtype(np.float64))]
-
-    def forward(
-        self, arrays: Sequence[Array], differentiate: bool
-    ) -> tuple[list[Array], Callable[[Sequence[Array]], list[Array]] | None]:
         """See `interfaces.Differentiable`."""
-        inputs, weights = arrays[0], _joined(arrays[1:])
-        shapes, outputs = [a.shape for a in arrays], len(self.model.observables)
-        whole = (*inputs.shape[:-1], outputs)
-        if 0 in whole[:-1]:
-            return [np.zeros(whole)], lambda _: [np.zeros(s) for s in shapes]
-        seed = None if self.shots is None else np.random.default_rng(self.seed)
-        values, pull = self.model.forward(weights, _rows(inputs), shots=self.shots, seed=seed, _keep=differentiate)
-        rows = values.shape
+        return [((len(self.model.observables),), self._dtype)]
 
-        def pullback(cotangents: Sequence[Array]) -> list[Array]:
-            return _split(pull(cotangents[0].reshape(rows)), shapes)
+    def forward(self, arrays: Sequence[Array], differentiate: bool) -> tuple[list[Array], Pullback | None]:
+        """See `interfaces.Differentiable`. What will be differentiated leaves its final states for the pullback."""
+        point = _Point(self, *arrays)
+        size = len(point.rows) * self.model.dtype.itemsize << self.model.circuit.n_wires
+        values, tape = point.forward(differentiate and size <= KEPT_BYTES)
+        if tape is not None:
+            self._keep(point.key(), tape, size)
+        return [values], self._pullback(point, arrays) if differentiate else None
 
-        return [values.reshape(whole)], pullback if differentiate else None
+    def pullback(self, arrays: Sequence[Array]) -> Pullback:
+        """See `interfaces.Differentiable`; of arrays that `forward` saw a moment ago, or others."""
+        return self._pullback(_Point(self, *arrays), arrays)
+
+    def _pullback(self, point: _Point, arrays: Sequence[Array]) -> Pullback:
+        leads = [a.shape[:-1] for a in arrays]
+
+        def pull(cotangents: Sequence[Array]) -> list[Array]:
+            with self._lock:
+                tape, size = self._kept.pop(point.key(), (None, 0))  # nobody else has it now
+                self._bytes -= size
+            found = point.pull(np.asarray(cotangents[0], dtype=np.float64), tape, leads[0])
+            return [_summed(g, lead) for g, lead in zip(found, leads, strict=True)]
+
+        return pull
 
     def second(
         self, arrays: Sequence[Array], cotangents: Sequence[Array], along: Sequence[Array]
     ) -> tuple[list[Array], list[Array]]:
         """See `interfaces.second`."""
-        if self.shots is not None:
-            raise NotDifferentiableError(
-                f"second derivatives are exact and take no shots, got shots={self.shots}; leave shots out"
-            )
-        inputs, weights = arrays[0], _joined(arrays[1:])
-        shapes, whole = [a.shape for a in arrays], (*inputs.shape[:-1], len(self.model.observables))
-        if 0 in whole[:-1]:
-            return [np.zeros(whole)], [np.zeros(s) for s in shapes]
-        x, dx, dw = _rows(inputs), _rows(along[0]), _joined(along[1:])
-        tangents = self.model.tangents(weights, x, dw, dx)
-        rows = cotangents[0].reshape(tangents.shape)
-        changes = self.model.gradient_change(weights, x, dw, dx, cotangents=rows)
-        return [tangents.reshape(whole)], _split(changes, shapes)
+        (weights, inputs), (dw, dx) = arrays, along
+        point, c = _Point(self, weights, inputs), np.asarray(cotangents[0], dtype=np.float64)
+        if not c.any():
+            slopes = zip(point.jacobian(), along, strict=True)
+            moved = np.sum([np.einsum("...mp,...p->...m", j, d) for j, d in slopes], axis=0)
+            return [moved], [np.zeros(a.shape) for a in arrays]
+        lead, n = point.lead, self.model.n_weights
+        if math.prod(weights.shape[:-1]) == 1:
+            at, along = (point.weights, _rows([inputs], lead)), (dw.reshape(-1), _rows([dx], lead))
+            found = self.model.gradient_change(*at, *along, cotangents=c.reshape(len(at[1]), -1))
+            changes = [found.weights.reshape(*[1] * len(lead), n), found.inputs.reshape(*lead, -1)]
+        else:  # every row has weights, or a direction, or a gradient by them, of its own
+            rows, moves = _rows([weights, inputs], lead), _rows([dw, dx], lead)
+            found = self.twin.gradient_change(None, rows, None, moves, cotangents=c.reshape(len(rows), -1))
+            changes = np.split(found.inputs.reshape(*lead, -1), [n], axis=-1)
+        still = np.zeros((*lead, c.shape[-1]))  # nobody asks for both
+        return [still], [_summed(g, a.shape[:-1]) for g, a in zip(changes, arrays, strict=True)]
 
+    def _keep(self, key: Any, tape: Any, size: int) -> None:
+        with self._lock:
+            self._bytes += size - self._kept.pop(key, (None, 0))[1]
+            self._kept[key] = tape, size
+            while self._bytes > KEPT_BYTES:  # of calls that nobody differentiated after all
+                self._bytes -= self._kept.pop(next(iter(self._kept)))[1]
 
-def _joined(parts: Sequence[Array]) -> Array:
-    if len(parts) == 1:
-        return parts[0].reshape(-1)
-    return np.concatenate([p.reshape(-1) for p in parts]) if parts else np.zeros(0)
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self.model, "_dtype": self._dtype}
 
-
-def _rows(inputs: Array) -> Array:
-    """(F,) or (B, F)."""
-    return inputs if inputs.ndim <= 2 else inputs.reshape(math.prod(inputs.shape[:-1]), inputs.shape[-1])
-
-
-def _split(found: Gradients, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
-    """Gradients in the shapes of the arguments."""
-    flat, start, out = found.weights.reshape(-1), 0, [found.inputs.reshape(shapes[0])]
-    for shape in shapes[1:]:
-        stop = start + math.prod(shape)
-        out.append(flat[start:stop].reshape(shape))
-        start = stop
-    return out
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["model"], state["_dtype"])  # type: ignore[misc]

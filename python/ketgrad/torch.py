@@ -25,7 +25,7 @@ from .errors import ArgumentError, ArgumentTypeError, CheckpointError, Parameter
 from .interfaces import torch_operators
 from .interfaces.torch_interface import call
 from .model import Model, compile_circuit
-from .model_function import ModelFunction
+from .layer_function import LayerFunction
 from .pauli import PauliSum
 from .persistence import to_document
 
@@ -211,7 +211,7 @@ def _model(model: Any, observables: Any) -> Model:
     return found
 
 
-def _named(model: Model, shots: int | None) -> tuple[str, ModelFunction]:
+def _named(model: Model, shots: int | None) -> tuple[str, LayerFunction]:
     """A name that says what is computed, and the function with this name, one for all layers of this process."""
     try:
         header, arrays = to_document(model)
@@ -221,8 +221,8 @@ def _named(model: Model, shots: int | None) -> tuple[str, ModelFunction]:
     except CheckpointError:  # a gate that no file can describe
         name = os.urandom(16).hex()
     function = torch_operators.FUNCTIONS.get(name)
-    if not isinstance(function, ModelFunction):
-        function = torch_operators.FUNCTIONS[name] = ModelFunction(model, shots)
+    if not isinstance(function, LayerFunction):
+        function = torch_operators.FUNCTIONS[name] = LayerFunction(model, shots)
     return name, function
 
 

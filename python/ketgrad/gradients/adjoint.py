@@ -58,14 +58,25 @@ def vjp(
     return grad_weights[0], grad_inputs[0], None if start is None else start[0]
 
 
+def pull_sets(
+    lowered: Lowered, plan: Plan, weights: Array, inputs: Array, cotangents: Array, tape: Any, each: bool
+) -> tuple[Array, Array]:
+    """Gradients for K sets of cotangents (K, B, M), in one sweep: by weights (K, P), and by inputs (K, B, F).
+
+    Args:
+        tape: of the same forward call, or None.
+        each: give the gradients by weights of every sample, (K, B, P), and not their sum.
+    """
+    slots = lowered.stage.evaluate(weights, inputs)
+    pulled = plan.pullback(*slots, to_terms(lowered, cotangents), tape, each)
+    return lowered.stage.pull(weights, inputs, *pulled, each=each)
+
+
 def jacobian(lowered: Lowered, plan: Plan, weights: Array, inputs: Array) -> tuple[Array, Array]:
     """d outputs / d weights (B, M, P) and d outputs / d inputs (B, M, F)."""
-    stage = lowered.stage
-    shared, per_sample = stage.evaluate(weights, inputs)
     outputs = len(lowered.readout.constant)
     seeds = np.broadcast_to(np.eye(outputs)[:, None, :], (outputs, len(inputs), outputs))
-    pulled = plan.pullback(shared, per_sample, to_terms(lowered, seeds), None, each=True)
-    grad_weights, grad_inputs = stage.pull(weights, inputs, *pulled, each=True)
+    grad_weights, grad_inputs = pull_sets(lowered, plan, weights, inputs, seeds, None, True)
     return np.moveaxis(grad_weights, 0, 1), np.moveaxis(grad_inputs, 0, 1)
 
 

@@ -57,17 +57,15 @@ class Direction:
     def rows(self, width: int) -> list[tuple[npt.NDArray[np.intp], Array, Array]]:
         """(samples, shifted angles, factors) of all terms of the derivative along the direction, `width` entries a row
         at a time."""
-        shifts, batch = self._shifts, len(self.base)
-        moving = np.flatnonzero(self.angles.any(axis=0)[shifts.instruction])
-        pairs = [(np.repeat(np.arange(batch), len(moving)), np.tile(moving, batch))]
+        shifts = self._shifts
+        samples, terms = np.nonzero(self.angles[:, shifts.instruction])  # a sample pays for what moves in it
         step = max(1, CHUNK_ENTRIES // max(1, width))
         out = []
-        for samples, terms in pairs:
-            for start in range(0, len(samples), step):
-                here, term = samples[start : start + step], terms[start : start + step]
-                angles, instruction = self.base[here].copy(), shifts.instruction[term]
-                angles[np.arange(len(here)), instruction] += shifts.shift[term]
-                out.append((here, angles, shifts.coefficient[term] * self.angles[here, instruction]))
+        for start in range(0, len(samples), step):
+            here, term = samples[start : start + step], terms[start : start + step]
+            angles, instruction = self.base[here].copy(), shifts.instruction[term]
+            angles[np.arange(len(here)), instruction] += shifts.shift[term]
+            out.append((here, angles, shifts.coefficient[term] * self.angles[here, instruction]))
         return out
 
     def derivative(self, gradient: Gradient) -> Array:

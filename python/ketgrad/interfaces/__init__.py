@@ -10,6 +10,7 @@ and autograd, which leave out the conjugate, translate.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,7 +25,11 @@ THIRD = "ketgrad: there are no third derivatives; in a QNode, try diff_method='p
 
 
 class Differentiable(Protocol):
-    """A function of arrays with several arrays as results, and its pullback."""
+    """A function of arrays with several arrays as results, and its pullback.
+
+    It may have two methods more: `second`, see there; and `pullback(arrays)`, which gives what
+    `forward(arrays, True)[1]` gives, for a framework that cannot hand the pullback on, and is quick after `forward`.
+    """
 
     @property
     def axes(self) -> Sequence[int]:
@@ -58,6 +63,17 @@ def second(
     if method is None:
         raise NotDifferentiableError(SECOND)
     return method(arrays, cotangents, along)  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=1024)
+def common(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """`numpy.broadcast_shapes`, remembered: the same few come back in every step of a training."""
+    return np.broadcast_shapes(*shapes)
+
+
+def wide(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """`numpy.broadcast_to`, which takes its time even where there is nothing to do."""
+    return array if array.shape == shape else np.broadcast_to(array, shape)
 
 
 def framework(tensors: Sequence[Any]) -> str:
