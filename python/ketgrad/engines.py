@@ -13,7 +13,7 @@ import numpy as np
 
 from .backends import Backend, Plan, get_backend
 from .gradients.parameter_shift import ShiftedBatch
-from .gradients.second_order import state_frequencies
+from .gradients.second_order import state_rule
 from .lowering import Lowered, with_free_angles
 from .simulator import Estimator
 
@@ -46,7 +46,7 @@ class Engines:
     @property
     def state_shifts(self) -> ShiftedBatch:
         return self._once(  # type: ignore[no-any-return]
-            "state shifts", lambda: ShiftedBatch(self._lowered.program, state_frequencies)
+            "state shifts", lambda: ShiftedBatch(self._lowered.program, state_rule)
         )
 
     @property
