@@ -18,6 +18,7 @@ PARTS = (
     "backends.py",
     "memory.py",
     "pauli_sums.py",
+    "second_order.py",
     "sampling.py",
     "kernels.py",
 )

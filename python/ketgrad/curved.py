@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import States, output_cotangents
-from .errors import ArgumentError, suggest
+from .errors import ArgumentError
 from .gradients.metric import fubini_study
 from .gradients.results import Gradients
 from .gradients.second_order import Direction, gradient_change
@@ -23,7 +23,6 @@ from .memory import require_bytes
 from .pauli import PauliSum
 
 Array = npt.NDArray[np.float64]
-PARTS = ("diag",)
 CHUNK_ENTRIES = 1 << 22  # numbers of a Hessian's directions held at once
 
 
@@ -86,8 +85,10 @@ class Curved(Measured):
             OutOfMemoryError: the matrix, or a handful of states, does not fit.
         """
         w, x, batched = self._arguments(weights, inputs)
-        if approx is not None and approx not in PARTS:
-            raise ArgumentError(f"approx must be None or one of {PARTS}, got {approx!r}.{suggest(str(approx), PARTS)}")
+        if approx not in (None, "diag"):
+            raise ArgumentError(
+                f"approx must be None or 'diag', got {approx!r}; blocks save nothing here: the whole tensor is exact"
+            )
         p = self._n_weights
         require_bytes(8 * len(x) * p * p, f"the metric of {p} weights for {len(x)} samples")
         free = self.weights_as_inputs()
@@ -98,6 +99,7 @@ class Curved(Measured):
             points,
             p,
             self.circuit.n_wires,
+            self.dtype.itemsize,
             approx == "diag",
         )
         return out if batched else out[0]

@@ -38,7 +38,8 @@ class QNG:
 
     Args:
         lr: the learning rate.
-        regularisation: added to the diagonal of g; 0 takes its pseudo-inverse.
+        regularisation: added to the diagonal of g; 0 takes its pseudo-inverse, without eigenvalues below 1e-6 of the
+            largest.
         approx: None or "diag", see `Model.metric_tensor`.
 
     Example:
@@ -62,7 +63,7 @@ class QNG:
         if self.regularisation:
             move = np.linalg.solve(metric + self.regularisation * np.eye(len(metric)), flat)
         else:
-            move = np.linalg.pinv(metric, rcond=1e-10, hermitian=True) @ flat
+            move = np.linalg.pinv(metric, rcond=1e-6, hermitian=True) @ flat
         return here - self.lr * move.reshape(here.shape), value
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ from .charts import COLORS, GRID, INK, MUTED
 from .errors import KetgradError, ParameterError
 
 Array = npt.NDArray[np.float64]
+ROUNDING = 1e-10  # eigenvalues below this share of the largest are counted as 0
 
 
 class Line(NamedTuple):
@@ -68,11 +69,16 @@ def matrix(matrix: npt.ArrayLike, title: str = "Metric tensor") -> Any:
 
 
 def spectrum(matrix: npt.ArrayLike, title: str = "Hessian spectrum") -> Any:
-    """The eigenvalues of a symmetric matrix, such as a Hessian, in descending order; negative ones stand out."""
+    """The eigenvalues of a symmetric matrix, such as a Hessian, in descending order, counted by sign."""
     values = np.linalg.eigvalsh(_square(matrix))[::-1]
     figure, axes = _axes(title, "index", "eigenvalue")
-    rank = np.arange(1, len(values) + 1)
-    for color, which, name in ((COLORS[0], values >= 0, "positive"), (COLORS[3], values < 0, "negative")):
+    rank, least = np.arange(1, len(values) + 1), ROUNDING * float(np.abs(values).max())
+    kinds = (
+        (COLORS[0], values > least, "positive"),
+        (MUTED, np.abs(values) <= least, "zero"),
+        (COLORS[3], values < -least, "negative"),
+    )
+    for color, which, name in kinds:
         axes.vlines(rank[which], 0, values[which], color=color, linewidth=1)
         axes.plot(rank[which], values[which], "o", color=color, markersize=4, label=f"{name}: {which.sum()}")
     axes.axhline(0, color=MUTED, linewidth=0.8)

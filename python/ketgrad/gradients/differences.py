@@ -90,7 +90,7 @@ def spsa(
     for start in range(0, directions, chunk):
         count = min(chunk, directions - start)
         signs = rng.choice(np.array([-1.0, 1.0]), (count, batch, size))
-        rows = np.stack([points + step * signs, points - step * signs]).reshape(-1, size)
+        rows = np.stack([points + step * signs, points - step * signs]).reshape(2 * count * batch, size)
         values = evaluate(rows)[0].reshape(2, count, batch, outputs)
         slope = (values[0] - values[1]) / (2 * step)
         total += np.einsum("kbm,kbd->bmd", slope, signs)

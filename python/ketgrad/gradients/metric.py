@@ -24,20 +24,26 @@ CHUNK_BYTES = 128 << 20  # tangents held as one block; there are two, and as muc
 
 
 def fubini_study(
-    states: Callable[[Array], States], tangents: Tangents, points: Array, count: int, n_bits: int, diagonal: bool
+    states: Callable[[Array], States],
+    tangents: Tangents,
+    points: Array,
+    count: int,
+    n_bits: int,
+    itemsize: int,
+    diagonal: bool,
 ) -> Array:
     """Re(<d_i psi|d_j psi> - <d_i psi|psi><psi|d_j psi>) for the first `count` parameters, (B, count, count).
 
     Args:
         states: (rows, 2^n) at points (rows, D).
         points: (B, D).
+        itemsize: bytes of an amplitude.
         diagonal: leave all else 0, and do not compute it.
 
     Raises:
         OutOfMemoryError: a handful of states does not fit.
     """
     out = np.zeros((len(points), count, count))
-    itemsize = states(points[:1]).dtype.itemsize
     room = max(1, CHUNK_BYTES // (itemsize << n_bits))
     width, group = max(1, min(count, room)), max(1, room // max(1, count))
     require_states(n_bits, itemsize, 5 * width * min(group, len(points)))
