@@ -113,6 +113,7 @@ class Model(Curved):
         if _keep:
             w, x = w.copy(), x.copy()  # the caller may change his arrays before the pullback
         how = self._method(method, shots)
+        length, count = self._lengths(how, step, directions, shots)
         if start is not None and (shots is not None or how != "adjoint"):
             raise ArgumentError("initial states go with exact values and the adjoint method only")
         rng = generator(seed) if shots is not None or how == "spsa" else None
@@ -132,7 +133,7 @@ class Model(Curved):
             if how == "adjoint":
                 return self._pull(w, x, batched, given, c, tape, start, bras, to_initial)
             else:
-                jac = self._from_values(how, w, x, shots, rng, step, directions)
+                jac = self._from_values(how, w, x, shots, rng, length, count)
                 grad_w, grad_x = np.einsum("bm,bmp->p", c, jac[0]), np.einsum("bm,bmf->bf", c, jac[1])
             return Gradients(grad_w.reshape(given), grad_x if batched else grad_x[0])
 
@@ -158,10 +159,11 @@ class Model(Curved):
         self._check_observables()
         w, x, batched = self._arguments(weights, inputs)
         how = self._method(method, shots)
+        length, count = self._lengths(how, step, directions, shots)
         if how == "adjoint":
             parts: tuple[Array | None, ...] = (*adjoint.jacobian(self._lowered, self._ready().plan, w, x), None, None)
         else:
-            parts = self._from_values(how, w, x, shots, generator(seed), step, directions)
+            parts = self._from_values(how, w, x, shots, generator(seed), length, count)
         return Jacobian(*(p if p is None or batched else p[0] for p in parts))  # type: ignore[arg-type]
 
     def estimate(
@@ -308,6 +310,11 @@ class Model(Curved):
             return "adjoint" if shots is None else "parameter-shift"
         return method
 
+    def _lengths(self, how: str, step: Any, directions: Any, shots: int | None) -> tuple[float, int]:
+        """Step and directions, where the method has them: a step of training has no time for the others."""
+        wanted = how in ("finite-difference", "spsa")
+        return differences.checked(step, directions, shots, self.dtype) if wanted else (0.0, 0)
+
     def _estimate(
         self, w: Array, x: Array, shots: int, rng: np.random.Generator, start: States | None = None
     ) -> tuple[Array, Array]:
@@ -320,7 +327,7 @@ class Model(Curved):
         x: Array,
         shots: int | None,
         rng: np.random.Generator | None,
-        step: float | None,
+        step: float,
         directions: int,
     ) -> tuple[Array, Array, Array | None, Array | None]:
         """A Jacobian from nothing but values at other parameters: d / d weights, d / d inputs, and their variances."""
@@ -329,7 +336,6 @@ class Model(Curved):
             return slopes if shots is not None else (*slopes[:2], None, None)
         free, m, p = self.weights_as_inputs(), len(self.observables), self._n_weights
         points = np.concatenate([np.broadcast_to(w, (len(x), p)), x], axis=1)
-        length, count = differences.checked_step(step, shots, self.dtype), differences.checked_directions(directions)
 
         def evaluate(rows: Array) -> tuple[Array, Array]:
             if shots is not None:
@@ -338,9 +344,9 @@ class Model(Curved):
 
         spread: Array | None
         if how == "spsa":
-            slope, spread = differences.spsa(evaluate, points, length, m, count, rng or generator(None))
+            slope, spread = differences.spsa(evaluate, points, step, m, directions, rng or generator(None))
         else:
-            slope, spread = differences.central(evaluate, points, length, m)
+            slope, spread = differences.central(evaluate, points, step, m)
             spread = spread if shots is not None else None
         both = (None, None) if spread is None else (spread[..., :p], spread[..., p:])
         return slope[..., :p], slope[..., p:], *both

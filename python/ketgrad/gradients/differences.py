@@ -22,34 +22,27 @@ CHUNK_ENTRIES = 1 << 22  # parameters held at once
 MAX_DIRECTIONS = 10**6
 
 
-def checked_step(step: Any, shots: int | None, dtype: np.dtype[Any]) -> float:
-    """`step` in radians; None: the cube root of the precision, or shots^(-1/6).
+def checked(step: Any, directions: Any, shots: int | None, dtype: np.dtype[Any]) -> tuple[float, int]:
+    """`step` in radians, and the number of directions, of a method by differences.
+
+    Args:
+        step: None is the cube root of the dtype's precision, or shots^(-1/6).
 
     Raises:
-        ArgumentTypeError: not a number.
-        ArgumentError: not above 0, or above 2 pi.
+        ArgumentTypeError: not a number, or not an integer.
+        ArgumentError: a step not above 0 or above 2 pi, or directions not from 1 to 10^6.
     """
     if step is None:
-        return float(np.finfo(dtype).eps ** (1 / 3) if shots is None else shots ** (-1 / 6))
+        step = float(np.finfo(dtype).eps ** (1 / 3) if shots is None else shots ** (-1 / 6))
     if isinstance(step, (bool, np.bool_)) or not isinstance(step, (int, float, np.integer, np.floating)):
         raise ArgumentTypeError(f"step is a number of radians, got {step!r}")
     if not 0 < step <= 2 * np.pi:
         raise ArgumentError(f"step must be above 0 and at most 2 pi, got {step}")
-    return float(step)
-
-
-def checked_directions(directions: Any) -> int:
-    """`directions` as a positive int.
-
-    Raises:
-        ArgumentTypeError: not an integer.
-        ArgumentError: not from 1 to 10^6.
-    """
     if isinstance(directions, (bool, np.bool_)) or not isinstance(directions, (int, np.integer)):
         raise ArgumentTypeError(f"directions is an integer, got {directions!r}")
     if not 1 <= directions <= MAX_DIRECTIONS:
         raise ArgumentError(f"directions must be from 1 to {MAX_DIRECTIONS:,}, got {directions}")
-    return int(directions)
+    return float(step), int(directions)
 
 
 def central(evaluate: Evaluate, points: Array, step: float, outputs: int) -> tuple[Array, Array]:
