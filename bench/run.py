@@ -19,6 +19,7 @@ PARTS = (
     "backends.py",
     "memory.py",
     "pauli_sums.py",
+    "second_order.py",
     "sampling.py",
     "kernels.py",
     "shot_gradients.py",

@@ -11,7 +11,7 @@ import pytest
 from jax_cases import BATCH, OBSERVABLES, N, assert_same, circuit, f, jax, jnp, loss, model, point, x64
 
 import ketgrad as kg
-import ketgrad.differentiable
+import ketgrad.model_function
 from ketgrad.errors import ArgumentError, ArgumentTypeError, NotDifferentiableError, ParameterError
 
 __all__ = ["f", "model", "point", "x64"]  # fixtures
@@ -203,7 +203,7 @@ def test_what_does_not_fit_is_computed_again(
 ) -> None:
     wanted = jax.grad(loss(f))(*point)
     for limit, tape in ((0, False), (16 * BATCH * 2**N, True)):
-        monkeypatch.setattr(ketgrad.differentiable, "KEPT_BYTES", limit)
+        monkeypatch.setattr(ketgrad.model_function, "KEPT_BYTES", limit)
         calls.clear()
         assert_same(jax.grad(loss(f))(*point), wanted)
         assert calls[-1] == ("pullback", BATCH, 1, tape)

@@ -11,6 +11,7 @@ import pytest
 
 import ketgrad as kg
 from ketgrad import hybrid, train
+from ketgrad.adam import Adam, cosine
 from ketgrad.checkpoint import read_archive, write_archive
 from ketgrad.errors import (
     ArgumentError,
@@ -21,7 +22,6 @@ from ketgrad.errors import (
     OutOfMemoryError,
     ParameterError,
 )
-from ketgrad.optimise import Adam, cosine
 from ketgrad.train import Settings, Stopped, fit
 
 SMALL = Settings(qubits=3, layers=2, epochs=6, batch=16, lr=0.05, noise=0.1)

@@ -25,7 +25,8 @@ from .pauli import Hermitian, I, PauliSum, Projector, X, Y, Z
 if TYPE_CHECKING:
     from .persistence import load as load
 
-_LAZY = {"load": "persistence", **dict.fromkeys(("gates", "jax", "kernels", "molecules", "sklearn", "torch", "train"))}
+_OPTIONAL = ("diagnostics", "gates", "jax", "kernels", "molecules", "optimise", "plots", "sklearn", "torch", "train")
+_LAZY = {"load": "persistence", **dict.fromkeys(_OPTIONAL)}
 
 __all__ = [
     "Circuit",

@@ -14,7 +14,7 @@ import numpy as np
 from .backends import Backend, Plan, get_backend
 from .backends.shifted import ShiftedPlan
 from .gradients.parameter_shift import Evaluate, ShiftedBatch
-from .gradients.second_order import state_frequencies
+from .gradients.second_order import state_rule
 from .gradients.shifted_shots import ShiftedShots
 from .lowering import Lowered
 from .program import with_free_angles
@@ -49,7 +49,7 @@ class Engines:
     @property
     def state_shifts(self) -> ShiftedBatch:
         return self._once(  # type: ignore[no-any-return]
-            "state shifts", lambda: ShiftedBatch(self._lowered.program, state_frequencies)
+            "state shifts", lambda: ShiftedBatch(self._lowered.program, state_rule)
         )
 
     @property

@@ -24,10 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .circuit import Circuit
-from .model_function import ModelFunction
 from .errors import ArgumentError, ArgumentTypeError, ParameterError
 from .interfaces import jax_interface
 from .model import Model, compile_circuit
+from .model_function import ModelFunction
 from .pauli import PauliSum
 
 __all__ = ["Function", "function"]

@@ -10,51 +10,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .arguments import States, output_cotangents
 from .circuit import Circuit
+from .curved import Curved
 from .errors import ArgumentError, ArgumentTypeError, suggest
-from .gradients import adjoint
-from .gradients.second_order import Direction, gradient_change
+from .gradients import adjoint, differences
+from .gradients.results import Gradients as Gradients
+from .gradients.results import Jacobian as Jacobian
 from .gradients.shifted_shots import check_allocation
 from .lowering import lower
-from .measured import Measured
 from .pauli import PauliSum
 from .simulator import Seed, check_shots, generator
+from .unshared import weights_as_inputs
 
 Array = npt.NDArray[np.float64]
-METHODS = ("best", "adjoint", "parameter-shift")
+METHODS = ("best", "adjoint", "parameter-shift", "finite-difference", "spsa")
 
 
-class Gradients(NamedTuple):
-    """Gradients of sum(cotangents * values): weights in the shape they were given, inputs (F,) or (B, F).
-
-    `initial`, in the shape of the initial states, is the derivative by their conjugates: a change of them changes the
-    sum by 2 Re <initial|change>. None unless it was asked for.
-    """
-
-    weights: Array
-    inputs: Array
-    initial: States | None = None
-
-
-class Jacobian(NamedTuple):
-    """Derivatives of the values: weights ([B,] M, P) and inputs ([B,] M, F).
-
-    The variances belong to the finite-shot estimates; None where the derivatives are exact.
-    """
-
-    weights: Array
-    inputs: Array
-    weights_variance: Array | None = None
-    inputs_variance: Array | None = None
-
-
-class Model(Measured):
+class Model(Curved):
     """A compiled circuit. Thread-safe, picklable, deep-copyable; made by `ketgrad.compile`.
 
     Example:
@@ -76,6 +54,7 @@ class Model(Measured):
         self.observables = tuple(observables)
         super().__init__(own, lower(own, self.observables), wanted, backend)
         self._squares: Model | None = None
+        self._unshared: Model | None = None
         self.saved_weights: Array | None = None  # what `save` was given, after `kg.load`
 
     # evaluation
@@ -111,6 +90,8 @@ class Model(Measured):
         shots: int | None = None,
         seed: Seed = None,
         initial: Any = None,
+        step: float | None = None,
+        directions: int = 1,
         _keep: bool = True,
     ) -> tuple[Array, Callable[..., Gradients]]:
         """Values, and the pullback that turns cotangents of the values into `Gradients`.
@@ -119,8 +100,12 @@ class Model(Measured):
         `to_initial=True` to give the gradient of the initial states.
 
         Args:
-            method: "adjoint", "parameter-shift", or "best": adjoint when exact, parameter-shift with shots.
+            method: "adjoint", "parameter-shift", or "best": adjoint when exact, parameter-shift with shots. For
+                comparison "finite-difference" (central) and "spsa" (simultaneous perturbation).
+            seed: of shots and of random directions: an int or a numpy Generator.
             initial: states to start from instead of |0...0>, (2^n,) or (B, 2^n); exact and adjoint only.
+            step: of the last two methods, radians; default: eps^(1/3) of the dtype, or shots^(-1/6).
+            directions: random directions that "spsa" averages over.
         """
         self._check_observables()
         w, x, batched = self._arguments(weights, inputs)
@@ -129,9 +114,10 @@ class Model(Measured):
         if _keep:
             w, x = w.copy(), x.copy()  # the caller may change his arrays before the pullback
         how = self._method(method, shots)
+        length, count = self._lengths(how, step, directions, shots)
         if start is not None and (shots is not None or how != "adjoint"):
             raise ArgumentError("initial states go with exact values and the adjoint method only")
-        rng = None if shots is None else generator(seed)
+        rng = generator(seed) if shots is not None or how == "spsa" else None
         engines = self._ready()
         tape = None
         if shots is None:
@@ -148,7 +134,7 @@ class Model(Measured):
             if how == "adjoint":
                 return self._pull(w, x, batched, given, c, tape, start, bras, to_initial)
             else:
-                jac = self._shift_jacobian(w, x, shots, rng)
+                jac = self._from_values(how, w, x, shots, rng, (length, count))
                 grad_w, grad_x = np.einsum("bm,bmp->p", c, jac[0]), np.einsum("bm,bmf->bf", c, jac[1])
             return Gradients(grad_w.reshape(given), grad_x if batched else grad_x[0])
 
@@ -163,22 +149,27 @@ class Model(Measured):
         shots: int | None = None,
         seed: Seed = None,
         allocation: str = "uniform",
+        step: float | None = None,
+        directions: int = 1,
     ) -> Jacobian:
         """Derivatives of every value by every weight and input, with variances when `shots` is given.
 
         Args:
             shots: measurements of each shifted circuit in each setting.
             allocation: "uniform", or "variance": as many shots in all, more of them for circuits whose outcomes vary
-                and weigh more, as a pilot of a tenth of them says. Unbiased either way.
+                and weigh more, as a pilot of a tenth of them says. Unbiased either way. Of parameter-shift only.
+            method, seed, step, directions: as for `forward`. The variance of "spsa" is that of all its randomness, and
+                needs two directions.
         """
         self._check_observables()
-        check_allocation(allocation, shots)
-        w, x, batched = self._arguments(weights, inputs)
         how = self._method(method, shots)
+        check_allocation(allocation, how, shots)
+        w, x, batched = self._arguments(weights, inputs)
+        length, count = self._lengths(how, step, directions, shots)
         if how == "adjoint":
             parts: tuple[Array | None, ...] = (*adjoint.jacobian(self._lowered, self._ready().plan, w, x), None, None)
         else:
-            parts = self._shift_jacobian(w, x, shots, generator(seed), allocation)
+            parts = self._from_values(how, w, x, shots, generator(seed), (length, count), allocation)
         return Jacobian(*(p if p is None or batched else p[0] for p in parts))  # type: ignore[arg-type]
 
     def estimate(
@@ -199,6 +190,16 @@ class Model(Measured):
         m = len(self.observables)
         return np.maximum(0.0, both[..., m:] - both[..., :m] ** 2)
 
+    def weights_as_inputs(self) -> Model:
+        """The same model without weights, with P + F inputs: weights first. One batch then holds many weight vectors.
+
+        Example:
+            >>> values = model.weights_as_inputs()(None, rows)  # rows (B, P + F) -> (B, M)
+        """
+        if self._unshared is None:
+            self._unshared = Model(weights_as_inputs(self.circuit), self.observables, self.dtype, self._backend_name)
+        return self._unshared
+
     def tangents(self, weights: Any, inputs: Any, along_weights: Any, along_inputs: Any) -> Array:
         """How the values change when weights and inputs move: Jacobian times direction, (M,) or (B, M).
 
@@ -211,51 +212,6 @@ class Model(Measured):
             "...mf,...f->...m", jac.inputs, dx if batched else dx[0]
         )
         return np.asarray(out)
-
-    def state_tangents(self, weights: Any, inputs: Any, along_weights: Any, along_inputs: Any) -> States:
-        """How the final states change when weights and inputs move, (2^n,) or (B, 2^n)."""
-        w, x, batched = self._arguments(weights, inputs)
-        dw, dx, _ = self._arguments(along_weights, along_inputs)
-        engines = self._ready()
-        direction = Direction(engines.state_shifts, self._lowered.stage, w, x, dw, dx)
-        states = direction.states(engines.free_plan)
-        return states if batched else states[0]
-
-    def gradient_change(
-        self,
-        weights: Any,
-        inputs: Any,
-        along_weights: Any,
-        along_inputs: Any,
-        *,
-        cotangents: Any = None,
-        bras: Any = None,
-    ) -> Gradients:
-        """How `Gradients` change when weights and inputs move: a Hessian times a direction, in one batch of sweeps.
-
-        Args:
-            along_weights, along_inputs: the direction, in the shapes of weights and inputs.
-            cotangents: of the values, as for the pullback of `forward`.
-            bras: cotangents of the final states: an array of their shape, which stays as it is, or a function of states
-                (rows, 2^n) and of the samples (rows,) they belong to.
-        """
-        w, x, batched = self._arguments(weights, inputs)
-        dw, dx, _ = self._arguments(along_weights, along_inputs)
-        m = len(self.observables)
-        c = np.zeros((len(x), m)) if cotangents is None else output_cotangents(cotangents, len(x), batched, m)
-        engines, stage, given = self._ready(), self._lowered.stage, np.shape(weights) or (self._n_weights,)
-        total = (np.zeros(self._n_weights), np.zeros(x.shape))
-        parts: list[tuple[Any, Any, Any]] = [(engines.shifts, c, bras if callable(bras) else None)]
-        if bras is not None and not callable(bras):  # linear in the state: another rule
-            parts.append((engines.state_shifts, np.zeros_like(c), np.asarray(bras, self.dtype).reshape(len(x), -1)))
-        for shifts, values, ends in parts:
-            if ends is None and not values.any():
-                continue
-            direction = Direction(shifts, stage, w, x, dw, dx)
-            slots = stage.evaluate(w, x)
-            found = gradient_change(self._lowered, engines.plan, engines.free_plan, direction, slots, values, ends)
-            total = (total[0] + found[0], total[1] + found[1])
-        return Gradients(total[0].reshape(given), total[1] if batched else total[1][0])
 
     def forward_state(
         self, weights: Any = None, inputs: Any = None, *, initial: Any = None
@@ -339,7 +295,7 @@ class Model(Measured):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engines": None, "_squares": None}
+        return {**self.__dict__, "_engines": None, "_squares": None, "_unshared": None}
 
     # inside
 
@@ -356,19 +312,51 @@ class Model(Measured):
             check_shots(shots)
             if method == "adjoint":
                 raise ArgumentError("the adjoint method is exact and takes no shots; use method='parameter-shift'")
-            return "parameter-shift"
-        return "adjoint" if method == "best" else method
+        if method == "best":
+            return "adjoint" if shots is None else "parameter-shift"
+        return method
+
+    def _lengths(self, how: str, step: Any, directions: Any, shots: int | None) -> tuple[float, int]:
+        """Step and directions, where the method has them: a step of training has no time for the others."""
+        wanted = how in ("finite-difference", "spsa")
+        return differences.checked(step, directions, shots, self.dtype) if wanted else (0.0, 0)
 
     def _estimate(
         self, w: Array, x: Array, shots: int, rng: np.random.Generator, start: States | None = None
     ) -> tuple[Array, Array]:
         return self._ready().estimator.estimate(*self._lowered.stage.evaluate(w, x), shots, rng, start)
 
-    def _shift_jacobian(
-        self, w: Array, x: Array, shots: int | None, rng: np.random.Generator | None, allocation: str = "uniform"
+    def _from_values(
+        self,
+        how: str,
+        w: Array,
+        x: Array,
+        shots: int | None,
+        rng: np.random.Generator | None,
+        lengths: tuple[float, int],
+        allocation: str = "uniform",
     ) -> tuple[Array, Array, Array | None, Array | None]:
-        engines = self._ready()
-        return engines.shifts.jacobian(self._lowered.stage, w, x, engines.shifted(shots, rng, allocation))
+        """A Jacobian from nothing but values at other parameters: d / d weights, d / d inputs, and their variances."""
+        if how == "parameter-shift":
+            engines = self._ready()
+            return engines.shifts.jacobian(self._lowered.stage, w, x, engines.shifted(shots, rng, allocation))
+        step, directions = lengths
+        free, m, p = self.weights_as_inputs(), len(self.observables), self._n_weights
+        points = np.concatenate([np.broadcast_to(w, (len(x), p)), x], axis=1)
+
+        def evaluate(rows: Array) -> tuple[Array, Array]:
+            if shots is not None:
+                return free.estimate(None, rows, shots=shots, seed=rng)
+            return (values := free(None, rows)), np.zeros_like(values)
+
+        spread: Array | None
+        if how == "spsa":
+            slope, spread = differences.spsa(evaluate, points, step, m, directions, rng or generator(None))
+        else:
+            slope, spread = differences.central(evaluate, points, step, m)
+            spread = spread if shots is not None else None
+        both = (None, None) if spread is None else (spread[..., :p], spread[..., p:])
+        return slope[..., :p], slope[..., p:], *both
 
 
 def compile_circuit(

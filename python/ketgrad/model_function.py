@@ -17,30 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .circuit import Circuit
-from .expressions import Expression
 from .gradients import adjoint
 from .interfaces import Pullback, common, wide
 from .model import Model
 
 Array = npt.NDArray[Any]
 KEPT_BYTES = 256 << 20  # final states between forward calls and their pullbacks
-
-
-def per_sample(circuit: Circuit) -> Circuit:
-    """The same circuit with weights and inputs, in this order, as its inputs."""
-    out, first = Circuit(circuit.n_wires), {"w": 0, "x": circuit.n_weights}
-    out.inputs(circuit.n_weights + circuit.n_inputs)
-
-    def renamed(value: float | Expression) -> float | Expression:
-        if not isinstance(value, Expression):
-            return value
-        terms = {tuple(sorted(("x", first[kind] + k) for kind, k in m)): c for m, c in value.terms.items()}
-        return Expression(out._owner, terms)
-
-    out.gates = [gate._replace(params=tuple(map(renamed, gate.params))) for gate in circuit.gates]
-    out.initial = circuit.initial
-    return out
 
 
 def _core(array: Array) -> Array:
@@ -73,7 +55,7 @@ class _Point:
         self.front = common(w.shape[:-1], x.shape[:-1])  # as `lead`, 1 where nothing varies
         self.weights = np.zeros(0) if self.is_twin else np.asarray(w, dtype=np.float64).reshape(-1)
         self.rows = _rows([w, x] if self.is_twin else [x], self.front)
-        model = function.twin if self.is_twin else function.model
+        model = function.model.weights_as_inputs() if self.is_twin else function.model
         self._lowered, self._plan = model._lowered, model._ready().plan
         self._n_weights = function.model.n_weights
 
@@ -124,18 +106,8 @@ class ModelFunction:
         self.model = model
         self._dtype: np.dtype[Any] = np.dtype(dtype)
         self._lock = threading.Lock()
-        self._twin: Model | None = None
         self._kept: dict[Any, tuple[Any, int]] = {}  # tapes and their bytes, oldest first
         self._bytes = 0
-
-    @property
-    def twin(self) -> Model:
-        """The model with its weights as inputs, in front of its inputs."""
-        with self._lock:
-            if self._twin is None:
-                m = self.model
-                self._twin = Model(per_sample(m.circuit), m.observables, m.dtype, m.backend)
-            return self._twin
 
     def result_types(self) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
         """See `interfaces.Differentiable`."""
@@ -183,7 +155,9 @@ class ModelFunction:
             changes = [found.weights.reshape(*[1] * len(lead), n), found.inputs.reshape(*lead, -1)]
         else:  # every row has weights, or a direction, or a gradient by them, of its own
             rows, moves = _rows([weights, inputs], lead), _rows([dw, dx], lead)
-            found = self.twin.gradient_change(None, rows, None, moves, cotangents=c.reshape(len(rows), -1))
+            found = self.model.weights_as_inputs().gradient_change(
+                None, rows, None, moves, cotangents=c.reshape(len(rows), -1)
+            )
             changes = np.split(found.inputs.reshape(*lead, -1), [n], axis=-1)
         still = np.zeros((*lead, c.shape[-1]))  # nobody asks for both
         return [still], [_summed(g, a.shape[:-1]) for g, a in zip(changes, arrays, strict=True)]

@@ -26,7 +26,8 @@ class Settings:
         seed: of everything random.
         backend: "native", "numba", or None for the best one here.
         dtype: "complex128" or "complex64".
-        gradient: "adjoint", "parameter-shift", or "best": adjoint when exact, parameter-shift with shots.
+        gradient: "adjoint", "parameter-shift", or "best": adjoint when exact, parameter-shift with shots; or another
+            method of `Model.forward`.
         shots: measurements of each setting; None is exact.
         task: "classification", by cross-entropy, or "regression" of one number, by squared error.
 

@@ -24,8 +24,8 @@ from .circuit import Circuit
 from .errors import ArgumentError, ArgumentTypeError, CheckpointError, ParameterError, suggest
 from .interfaces import torch_operators
 from .interfaces.torch_interface import call
-from .model import Model, compile_circuit
 from .layer_function import LayerFunction
+from .model import Model, compile_circuit
 from .pauli import PauliSum
 from .persistence import to_document
 

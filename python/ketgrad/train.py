@@ -28,12 +28,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from .adam import Adam, cosine
 from .backends import backend_info, get_backend
 from .checkpoint import Arrays, read_archive, sweep, write_archive
 from .data import fingerprint, sorted_classes
 from .errors import ArgumentError, CheckpointError, DataError, KetgradError
 from .hybrid import Classifier, Network, Regressor, mean_and_scale
-from .optimise import Adam, cosine
 from .settings import Settings
 
 __all__ = ["HISTORY", "Progress", "Result", "Settings", "Stopped", "fit", "saved"]

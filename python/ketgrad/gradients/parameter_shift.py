@@ -54,23 +54,26 @@ def frequencies(program: Program, index: int) -> tuple[float, ...]:
     return differences(values)
 
 
+def value_rule(program: Program, index: int) -> tuple[Array, Array]:
+    """Coefficients and shifts that differentiate expectation values by the angle of one instruction."""
+    return shift_rule(frequencies(program, index))
+
+
 class ShiftedBatch:
     """The shifted circuits of a program: which instruction, by how much, with which coefficient.
 
     Args:
-        frequencies: of what is differentiated, in the angle of an instruction of the program.
+        rule: coefficients and shifts for the angle of an instruction of the program.
     """
 
-    def __init__(
-        self, program: Program, frequencies: Callable[[Program, int], tuple[float, ...]] = frequencies
-    ) -> None:
+    def __init__(self, program: Program, rule: Callable[[Program, int], tuple[Array, Array]] = value_rule) -> None:
         self._program, where = program, program.parametrised
         rows = program.instructions[where]
         self.slot = rows["slot"].astype(np.intp)
         self.scale = rows["scale"].copy()
         instruction, shift, coefficient = [], [], []
         for position, index in enumerate(where):
-            c, s = shift_rule(frequencies(program, int(index)))
+            c, s = rule(program, int(index))
             instruction += [position] * len(c)
             shift += list(s)
             coefficient += list(c)

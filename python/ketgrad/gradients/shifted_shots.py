@@ -28,16 +28,18 @@ LEAST_SHOTS = 10  # a circuit, for a pilot
 LEAST_MAIN = 2  # shots of a circuit after the pilot, so that it has a variance
 
 
-def check_allocation(allocation: str, shots: int | None) -> str:
+def check_allocation(allocation: str, method: str, shots: int | None) -> str:
     """`allocation` if it is one.
 
     Raises:
-        ArgumentError: an unknown name, or by variance without shots or with fewer than LEAST_SHOTS.
+        ArgumentError: an unknown name; by variance: another method, or fewer shots than LEAST_SHOTS.
     """
     if allocation not in ALLOCATIONS:
         raise ArgumentError(
             f"allocation must be one of {ALLOCATIONS}, got {allocation!r}.{suggest(str(allocation), ALLOCATIONS)}"
         )
+    if allocation == "variance" and method != "parameter-shift":
+        raise ArgumentError(f"allocation='variance' is of method='parameter-shift' with shots, got method={method!r}")
     if allocation == "variance" and (shots is None or shots < LEAST_SHOTS):
         raise ArgumentError(f"allocation='variance' needs at least {LEAST_SHOTS} shots for its pilot, got {shots}")
     return allocation
