@@ -1,7 +1,7 @@
 """The workloads of `headline.py`: circuits and losses that suites and tutorials of other simulators already use.
 
-Each is written as a circuit of ketgrad; `headline_peers.py` translates it gate by gate. The loss is the sum over samples
-and observables of (value - target)^2, so that cotangents depend on values; of an energy, the energy.
+Each is a circuit of ketgrad, which is translated gate by gate for the others. The loss is the sum over samples and
+observables of (value - target)^2, so that cotangents depend on values; of an energy, the energy.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def qaoa(qubits: int = 12, layers: int = 3) -> Workload:
 
 
 def classifier(qubits: int = 10, layers: int = 3, batch: int = 100) -> Workload:
-    """TensorCircuit's QML benchmark: features of norm 1 times pi, and a readout wire that every other one couples to."""
+    """TensorCircuit's QML benchmark: features of norm 1, times pi; every wire couples to the readout."""
     circuit = kg.Circuit(qubits)
     x = circuit.inputs(qubits - 1)
     for q in range(qubits - 1):

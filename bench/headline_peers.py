@@ -100,7 +100,9 @@ UNBATCHED = "torch, broadcast; it un-batches"
 FROZEN = "torch, parameter-shift; inputs frozen, for it cannot differentiate them"
 
 
-def _lightning(suffix: str, about: str, looped: bool = False, dtypes: tuple[str, ...] = BOTH[:1], **options: Any) -> Peer:
+def _lightning(
+    suffix: str, about: str, looped: bool = False, dtypes: tuple[str, ...] = BOTH[:1], **options: Any
+) -> Peer:
     make = _qnode("lightning.qubit", "adjoint", looped, **options)
     return Peer(f"lightning.qubit adjoint{suffix}", about, LIGHTNING, TORCH, make, "sample", False, looped, dtypes)
 
