@@ -100,9 +100,8 @@ UNBATCHED = "torch, broadcast; it un-batches"
 FROZEN = "torch, parameter-shift; inputs frozen, for it cannot differentiate them"
 
 
-def _lightning(
-    suffix: str, about: str, looped: bool = False, dtypes: tuple[str, ...] = BOTH[:1], **options: Any
-) -> Peer:
+def _lightning(suffix: str, about: str, looped: bool = False, **options: Any) -> Peer:
+    dtypes = BOTH if not suffix else BOTH[:1]
     make = _qnode("lightning.qubit", "adjoint", looped, **options)
     return Peer(f"lightning.qubit adjoint{suffix}", about, LIGHTNING, TORCH, make, "sample", False, looped, dtypes)
 
@@ -120,7 +119,8 @@ PEERS = {
              _in("headline_jax", "ketgrad"), dtypes=BOTH),
         Peer("ketgrad compiled QNode", "kg.compile(qnode), torch", PENNYLANE, TORCH,
              _in("headline_torch", "compiled_qnode")),
-        Peer("ketgrad.qubit QNode", "the device in PennyLane, torch", PENNYLANE, TORCH, _qnode("ketgrad.qubit", "best")),
+        Peer("ketgrad.qubit QNode", "the device in PennyLane, torch", PENNYLANE, TORCH,
+             _qnode("ketgrad.qubit", "best")),
         Peer("TensorCircuit-NG", "JAX, jit of vmap and value_and_grad", ("tensorcircuit", "jax"),
              JAX, _in("headline_jax", "tensorcircuit"), dtypes=BOTH),
         Peer("qujax", "JAX, jit of vmap and value_and_grad", ("qujax", "jax"), JAX,
@@ -128,7 +128,7 @@ PEERS = {
         Peer("default.qubit backprop", "torch, broadcast: PennyLane's default", PENNYLANE, TORCH,
              _qnode("default.qubit", "backprop")),
         Peer("default.qubit adjoint", UNBATCHED, PENNYLANE, TORCH, _qnode("default.qubit", "adjoint"), "sample"),
-        _lightning("", UNBATCHED, dtypes=BOTH),
+        _lightning("", UNBATCHED),
         _lightning(" VJP", f"{UNBATCHED}; device_vjp=True", device_vjp=True),
         _lightning(", looped", "torch, a QNode call for each sample", True),
         _lightning(" VJP, looped", "torch, a QNode call for each sample; device_vjp=True", True, device_vjp=True),

@@ -142,12 +142,13 @@ def goals(results: Results) -> list[str]:
                 name, reached = results.workloads[workload]["name"], min(known)
                 verdict = "met" if reached >= least else "missed"
                 out.append(f"| {what} | {name} | {least:,.0f} | {shown(reached)} | {verdict} |")
-    cold = [results.best(*case, NATIVE, "cold") for case in results.cases]
-    worst = max((t for t in cold if t < math.inf), default=math.inf)
-    verdict = "met" if worst < COLD else "missed"
-    out.append(
-        f"| cold first step, ketgrad native | slowest | {format_time(COLD)} | {format_time(worst)} | {verdict} |"
-    )
+    for workload, dtype in results.cases:
+        cold = max(results.row(workload, dtype, NATIVE, cores).get("cold", 0.0) for cores in (1, 2))
+        verdict = "met" if cold < COLD else "missed"
+        name = head(results, workload, dtype)
+        out.append(
+            f"| cold first step, ketgrad native | {name} | < {format_time(COLD)} | {format_time(cold)} | {verdict} |"
+        )
     return out
 
 
