@@ -16,10 +16,15 @@ def timed(call: Callable[[], Any], seconds: float = 0.2, at_least: int = 5, at_m
 
 def warm_time(call: Callable[[], Any], seconds: float, at_least: int, at_most: int) -> float:
     """`timed`, of a call that is warm."""
+    return statistics.median(warm_times(call, seconds, at_least, at_most))
+
+
+def warm_times(call: Callable[[], Any], seconds: float, at_least: int, at_most: int) -> list[float]:
+    """Seconds of each call."""
     times: list[float] = []
     while len(times) < at_least or (sum(times) < seconds and len(times) < at_most):
         times.append(once(call)[0])
-    return statistics.median(times)
+    return times
 
 
 def once(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -79,7 +79,7 @@ def pennylane_step(problem: Problem, device: str, method: str, **options: Any) -
         simulator: Any = KetgradQubit(problem.circuit.n_wires)
     else:
         simulator = qml.device(device, wires=problem.circuit.n_wires)
-    observables = [_to_pennylane(o) for o in problem.observables]
+    observables = [pennylane_observable(o) for o in problem.observables]
     apply = quantum_function(problem.circuit)
     single = len(problem.inputs) == 1
     inputs = problem.inputs[0] if single else problem.inputs
@@ -161,12 +161,13 @@ def quantum_function(circuit: Circuit) -> Callable[[Any, Any], None]:
     return apply
 
 
-def _to_pennylane(observable: PauliSum) -> Any:
+def pennylane_observable(observable: PauliSum) -> Any:
+    """An observable of ketgrad without projectors, in PennyLane."""
     import pennylane as qml
 
-    ((coefficient, word, _),) = observable.terms
-    operator = qml.prod(*[getattr(qml, letter)(wire) for wire, letter in word])
-    return operator if coefficient == 1 else coefficient * operator
+    terms = observable.without_patterns().terms
+    words = [qml.prod(*[getattr(qml, letter)(wire) for wire, letter in word]) for _, word, _ in terms]
+    return words[0] if [c for c, _, _ in terms] == [1.0] else qml.Hamiltonian([c for c, _, _ in terms], words)
 
 
 @contextmanager
