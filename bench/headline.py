@@ -4,9 +4,9 @@
 
 Forward, a loss, and gradients of weights and inputs, compared before warm steps are timed. For each peer: wall and CPU
 seconds (of all threads, for energy) of warm steps, medians of five or more, and of the cold first one, on one core and
-on two. Where a step is a plain loop and takes longer than --limit seconds, a part of it is timed and scaled, and the row
-says so. With --out, rows are kept in DIR/results.json, a later call adds those that are missing, and a page and a figure
-are made of all. Workloads are in `headline_cases.py`, peers in `headline_peers.py`.
+on two. Where a step is a plain loop and takes longer than --limit seconds, a part of it is timed and scaled, and the
+row says so. With --out, rows are kept in DIR/results.json, a later call adds those that are missing, and a page and a
+figure are made of all. Workloads are in `headline_cases.py`, peers in `headline_peers.py`.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("checkpoint", "persistence", "drawing", "drawing_graphics"),
     ("feature_maps", "kernels"),
     ("charts", "plots", "objective", "optimise", "diagnostics"),
+    ("anneal",),
     ("data", "adam", "hybrid", "settings", "train", "baseline", "report", "job", "peers", "compare"),
     ("interfaces", "compiling", "model_function", "layer_function"),
     ("jax", "sklearn", "torch", "pennylane_device", "console", "cli", "__main__", "__init__"),
@@ -71,7 +72,9 @@ OPTIONAL = {  # module: the only files that may import it, whatever the place
     "matplotlib": ("drawing", "drawing_graphics", "charts", "plots", "report"),
     "pandas": ("data", "settings"),
     "tqdm": ("console", "cli", "optimise", "train"),
-    "scipy": (),
+    "dimod": ("anneal.",),
+    "networkx": ("anneal.",),
+    "scipy": ("anneal.",),
 }
 
 
