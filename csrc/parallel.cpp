@@ -21,8 +21,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kPollEvery = std::chrono::milliseconds(20);
-constexpr std::uint64_t kClockEvery = 200'000;         // ns of work between looks at the clock
-constexpr auto kSpin = std::chrono::microseconds(30);  // then park: torch's own pool may want the processors
+constexpr std::uint64_t kClockEvery = 200'000;  // ns of work between looks at the clock
+// A worker that found nothing looks for work this long, then lets others go first (torch's pool may want the
+// processors), then parks: being woken takes 50 us, a third of a step of a small model, and a step's calls are some 100
+// us apart.
+constexpr auto kSpin = std::chrono::microseconds(30);
+constexpr auto kYield = std::chrono::microseconds(300);
 
 thread_local char thread_mark;
 
@@ -158,8 +162,16 @@ class Pool {
   void loop() {
     std::uint64_t seen = 0;
     for (;;) {
-      const auto spin_until = Clock::now() + kSpin;
-      while (signal_.load(std::memory_order_acquire) == seen && Clock::now() < spin_until) pause();
+      const auto start = Clock::now();
+      while (signal_.load(std::memory_order_acquire) == seen) {
+        const auto waited = Clock::now() - start;
+        if (waited > kYield) break;
+        if (waited > kSpin) {
+          std::this_thread::yield();
+        } else {
+          pause();
+        }
+      }
       Job* job = nullptr;
       {
         std::unique_lock lock(mutex_);
