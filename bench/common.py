@@ -11,7 +11,7 @@ import os
 from importlib.util import find_spec
 
 import numpy as np
-from clock import timed
+from clock import once, timed
 
 import ketgrad as kg
 from ketgrad.compare import environment
@@ -52,6 +52,15 @@ def scale_time(n_qubits: int, dtype: str) -> float:
             np.multiply(y, a, out=y)
 
     return timed(scale, 0.1) / repeats
+
+
+def lane_rates() -> dict[str, float]:
+    """Fused multiply-adds of one real number per second by dtype, from a matrix product, all threads."""
+    rates = {}
+    for dtype, real in (("complex64", np.float32), ("complex128", np.float64)):
+        a = np.ones((1024, 1024), real)
+        rates[dtype] = 1024**3 / min(once(lambda a=a: a @ a)[0] for _ in range(5))
+    return rates
 
 
 def ratio(a: float | None, b: float | None) -> str:

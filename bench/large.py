@@ -28,7 +28,7 @@ os.environ["OMP_NUM_THREADS"] = str(THREADS)  # of the matrix product below
 
 import numpy as np  # noqa: E402
 from clock import once  # noqa: E402
-from common import heading  # noqa: E402
+from common import heading, lane_rates  # noqa: E402
 from large_cases import CASES, WHAT, LargeCase, Task, ideal_time  # noqa: E402
 from large_report import line, table, write  # noqa: E402
 from large_worker import Worker  # noqa: E402
@@ -42,18 +42,14 @@ Row = dict[str, Any]
 
 
 def machine() -> tuple[dict[str, float], float]:
-    """Lane operations per second by dtype, from a matrix product, and bytes per second of y *= a, all threads."""
-    rates = {}
-    for dtype, real in (("complex64", np.float32), ("complex128", np.float64)):
-        a = np.ones((1024, 1024), real)
-        rates[dtype] = 1024**3 / min(once(lambda a=a: a @ a)[0] for _ in range(5))
+    """Lane operations per second by dtype, and bytes per second of y *= a, all threads."""
     parts = np.array_split(np.ones(1 << 26), THREADS)  # 512 MiB
     with ThreadPoolExecutor(THREADS) as pool:
 
         def scale() -> None:
             list(pool.map(lambda y: np.multiply(y, 1.0, out=y), parts))
 
-        return rates, 2 * (8 << 26) / min(once(scale)[0] for _ in range(6))
+        return lane_rates(), 2 * (8 << 26) / min(once(scale)[0] for _ in range(6))
 
 
 def processor() -> str:

@@ -23,6 +23,11 @@ class Buffer {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
+  // At least so large from now on; what it held is lost when it grows.
+  void hold(std::size_t bytes) {
+    if (bytes_ < bytes) *this = Buffer(bytes);
+  }
+
   template <typename T>
   T* as() const {
     return static_cast<T*>(data_);

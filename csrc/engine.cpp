@@ -20,21 +20,25 @@ template <typename Real>
 class TapeOf final : public Tape {
  public:
   std::mutex mutex;
-  std::vector<Buffer> kets;   // one for each unit
+  Buffer kets;                // of all units, one after the other
   u64 engine = 0, batch = 0;  // whose it is: anyone else's is not looked at
   bool lanes = false;
-  bool consumable = false;  // too large to copy: the first pullback works in it
+  bool consumable = false;  // one unit, too large to copy: the first pullback works in it
+
+  Real* ket(u64 index, const Unit<Real>& unit) const {
+    return kets.template as<Real>() + index * unit.state_bytes() / sizeof(Real);
+  }
 
   // A unit's final state: copied into `into`, or moved out and left empty. False when it is gone.
   bool take(u64 index, const Unit<Real>& unit, Buffer& into) {
     if (consumable) {
       const std::lock_guard lock(mutex);
-      if (!kets[index]) return false;
-      into = std::move(kets[index]);
+      if (!kets) return false;
+      into = std::move(kets);
       return true;
     }
-    into = Buffer(unit.state_bytes());
-    unit.copy(kets[index].template as<Real>(), into.as<Real>());
+    into.hold(unit.state_bytes());
+    unit.copy(ket(index, unit), into.as<Real>());
     return true;
   }
 };
@@ -56,19 +60,17 @@ class EngineOf final : public Engine {
     const u64 bytes = job.units * job.compiled.layout.groups * kGroupBytes;
     const bool kept = keep && (bytes <= kKeepBytes || job.units == 1);
     if (kept) {
-      tape->kets.resize(job.units);
+      tape->kets = Buffer(bytes);
       tape->engine = id_;
       tape->batch = batch.size;
       tape->lanes = job.in_lanes;
       tape->consumable = bytes > kKeepBytes;
     }
-    run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64, Buffer& scratch) {
-      Buffer own;
-      Buffer& ket = kept ? own : scratch;
-      if (!ket) ket = Buffer(unit.state_bytes());
-      unit.forward(ket.template as<Real>());
-      unit.values(ket.template as<Real>(), values + job.first(index) * source_.terms.size());
-      if (kept) tape->kets[index] = std::move(own);
+    run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64, Scratch& scratch) {
+      if (!kept) scratch.ket.hold(unit.state_bytes());
+      Real* const psi = kept ? tape->ket(index, unit) : scratch.ket.template as<Real>();
+      unit.forward(psi);
+      unit.values(psi, values + job.first(index) * source_.terms.size());
     });
     if (!kept) return nullptr;
     return tape;
@@ -86,42 +88,39 @@ class EngineOf final : public Engine {
               n_slots = n_shared + static_cast<u64>(source_.n_per_sample);
     const u64 terms = source_.terms.size(), row_reals = u64{2} << source_.n_bits, sets = cotangents.sets;
     std::vector<double> partial(out.each ? 0 : job.tasks() * sets * n_shared);  // added up in order of the tasks
-    run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64 task, Buffer&) {
+    run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64 task, Scratch& scratch) {
       const u64 first = job.first(index), count = job.count(index, batch.size), width = static_cast<u64>(unit.width());
-      Buffer ket, copy, memory(unit.state_bytes() + kApart);
-      Real* const lambda = memory.as<Real>() + kApart / sizeof(Real);
+      auto& [ket, copy, memory, gradients] = scratch;
+      memory.hold(unit.state_bytes() + kApart);
+      Real* const lambda = memory.template as<Real>() + kApart / sizeof(Real);
       if (!tape || !tape->take(index, unit, ket)) {
-        ket = Buffer(unit.state_bytes());
-        unit.forward(ket.as<Real>());
+        ket.hold(unit.state_bytes());
+        unit.forward(ket.template as<Real>());
       }
-      std::vector<double> gradients(n_slots * width);
       for (u64 k = 0; k < sets; ++k) {
-        Buffer* psi = &ket;
+        Real* psi = ket.template as<Real>();
         if (k + 1 < sets) {  // the sweep consumes its ket
-          if (!copy) copy = Buffer(unit.state_bytes());
-          unit.copy(ket.as<Real>(), copy.as<Real>());
-          psi = &copy;
+          copy.hold(unit.state_bytes());
+          unit.copy(psi, copy.template as<Real>());
+          psi = copy.template as<Real>();
         }
-        std::fill(gradients.begin(), gradients.end(), 0.0);
+        gradients.assign(n_slots * width, 0.0);
         const u64 row_of_set = k * batch.size + first;
-        unit.observe(psi->template as<Real>(), lambda, cotangents.values + row_of_set * terms);
+        unit.observe(psi, lambda, cotangents.values + row_of_set * terms);
         if (cotangents.states) {
           unit.to_logical(lambda);
           unit.add(static_cast<const Real*>(cotangents.states) + row_of_set * row_reals, lambda);
           unit.from_logical(lambda);
         }
-        unit.reverse(psi->template as<Real>(), lambda, gradients.data(), out.initial != nullptr);
+        double* const total = out.each ? nullptr : partial.data() + (task * sets + k) * n_shared;
+        unit.reverse(psi, lambda, {gradients.data(), total}, out.initial != nullptr);
         if (out.initial) unit.unpack(lambda, static_cast<Real*>(out.initial) + row_of_set * row_reals);
-        for (u64 s = 0; s < n_slots; ++s)
+        for (u64 s = out.each ? 0 : n_shared; s < n_slots; ++s)
           for (u64 l = 0; l < (job.in_lanes ? count : 1); ++l) {
-            const double g = gradients[s * width + l];
-            const u64 row = k * batch.size + first + l;
-            if (s >= n_shared)
-              out.per_sample[row * (n_slots - n_shared) + s - n_shared] = g;
-            else if (out.each)
-              out.shared[row * n_shared + s] = g;
-            else
-              partial[(task * sets + k) * n_shared + s] += g;
+            const u64 row = row_of_set + l;
+            double& to = s < n_shared ? out.shared[row * n_shared + s]
+                                      : out.per_sample[row * (n_slots - n_shared) + s - n_shared];
+            to = gradients[s * width + l];
           }
       }
     });
@@ -135,12 +134,12 @@ class EngineOf final : public Engine {
     const FlushDenormals flush;
     Watch watch(poll);
     const Job job = plan(batch, true, false, false);
-    run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64, Buffer& scratch) {
+    run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64, Scratch& scratch) {
       Real* row = static_cast<Real*>(out) + (job.first(index) << (source_.n_bits + 1));
       Real* psi = row;
       if (job.in_lanes) {
-        if (!scratch) scratch = Buffer(unit.state_bytes());
-        psi = scratch.as<Real>();
+        scratch.ket.hold(unit.state_bytes());
+        psi = scratch.ket.template as<Real>();
       }
       unit.forward(psi);
       unit.to_logical(psi);
@@ -161,6 +160,12 @@ class EngineOf final : public Engine {
   static constexpr u64 kTaskWork = 4096;  // groups times steps; some microseconds
   static constexpr u64 kApart =
       64;  // loads from the bra must not look as if they waited for stores to the ket, 4 KiB apart
+
+  // Memory of a task.
+  struct Scratch {
+    Buffer ket, copy, lambda;
+    std::vector<double> gradients;
+  };
 
   struct Job {
     const Compiled<Real>& compiled;
@@ -239,7 +244,7 @@ class EngineOf final : public Engine {
     auto task = [&](u64 t) {
       Unit<Real> unit(source_, job.compiled, job.tiles, job.lanes_ ? &*job.lanes_ : nullptr, table, job.trig,
                       Executor{watch, !job.by_unit});
-      Buffer scratch;
+      Scratch scratch;
       for (u64 index = job.units * t / tasks; index < job.units * (t + 1) / tasks; ++index) {
         unit.bind(batch, job.first(index), job.count(index, batch.size));
         work(unit, index, t, scratch);

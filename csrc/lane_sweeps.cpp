@@ -52,13 +52,13 @@ LaneCall<Real>::LaneCall(const TilePlan<Real>& plan, const Source& source, const
 
   const TilePass<Real>& pass = plan.passes[0];
   constexpr std::size_t none = ~std::size_t{0};
-  std::vector<std::size_t> own(words.ops.size(), none), flip(words.ops.size(), none);
+  std::vector<std::size_t> place_of(words.ops.size(), none), flip(words.ops.size(), none);
   std::vector<double> scale(words.ops.size());  // of the sums of an op: what ket and bra lack there
   for (std::size_t s = 0; s < pass.stages.size(); ++s) {
     const auto& stage = pass.stages[s];
     const std::size_t at = static_cast<std::size_t>(stage.index);
     auto place = [&](int op, std::size_t sum) {
-      own[static_cast<std::size_t>(op)] = sum;
+      place_of[static_cast<std::size_t>(op)] = sum;
       scale[static_cast<std::size_t>(op)] = back->pass.factors[s] * back->pass.factors[s];
     };
     if (stage.kind == OpKind::Phase)
@@ -74,25 +74,25 @@ LaneCall<Real>::LaneCall(const TilePlan<Real>& plan, const Source& source, const
   auto add = [&](int instruction, std::size_t op, std::size_t sum, double weight) {
     const Step& step = steps[static_cast<std::size_t>(instruction)];
     if (step.slot >= 0 && sum != none && weight != 0)
-      credits.push_back({step.slot, sum, step.scale * weight * scale[op]});
+      (step.slot < source.n_shared ? this->shared : own).push_back({step.slot, sum, step.scale * weight * scale[op]});
   };
   for (std::size_t o = 0; o < words.ops.size(); ++o) {
     if (!plan.trained[o]) continue;
     const Op& op = words.ops[o];
     if (op.kind == OpKind::Gate) {
-      add(op.gate, o, own[o], steps[static_cast<std::size_t>(op.gate)].slope);
+      add(op.gate, o, place_of[o], steps[static_cast<std::size_t>(op.gate)].slope);
       continue;
     }
     const Angle& angle = angle_of(words, static_cast<int>(o));
     if (angle.group < 0) {
-      add(angle.instruction, o, own[o], angle.factor);
+      add(angle.instruction, o, place_of[o], angle.factor);
     } else if (op.kind == OpKind::Turn) {
       const auto& members = words.groups[static_cast<std::size_t>(angle.group)].members;
       const auto shares = words.shares(source, of_instruction, angle.group);
       for (std::size_t m = 0; m < members.size(); ++m) {
         add(members[m], o, flip[o], shares[m][0]);
-        add(members[m], o, own[o], shares[m][1]);
-        add(members[m], o + 1, own[o + 1], shares[m][2]);
+        add(members[m], o, place_of[o], shares[m][1]);
+        add(members[m], o + 1, place_of[o + 1], shares[m][2]);
       }
     }
   }
@@ -272,7 +272,26 @@ void LaneSweep<Real>::reverse_stage(std::size_t stage, Real* psi, Real* lambda, 
 }
 
 template <typename Real>
-void LaneSweep<Real>::reverse(Real* psi, Real* lambda, double* gradients, bool to_start, bool sparse) {
+void LaneSweep<Real>::give(const Gradients& out, u64 count) {
+  constexpr std::size_t lanes = kLanes<Real>;
+  auto by_lane = [&](const std::vector<Credit>& credits) {
+    for (const Credit& credit : credits)
+      for (std::size_t l = 0; l < lanes; ++l)
+        out.by_lane[static_cast<std::size_t>(credit.slot) * lanes + l] += credit.weight * sums_[credit.sum * lanes + l];
+  };
+  by_lane(call_.own);
+  if (!out.total) return by_lane(call_.shared);
+  for (std::size_t at = 0; at < sums_.size(); at += lanes) {  // the sum over the samples goes to the first lane
+    double* s = sums_.data() + at;
+    std::fill(s + count, s + lanes, 0.0);
+    for (std::size_t half = lanes / 2; half > 0; half /= 2)
+      for (std::size_t l = 0; l < half; ++l) s[l] += s[half + l];
+  }
+  for (const Credit& credit : call_.shared) out.total[credit.slot] += credit.weight * sums_[credit.sum * lanes];
+}
+
+template <typename Real>
+void LaneSweep<Real>::reverse(Real* psi, Real* lambda, const Gradients& out, u64 count, bool to_start, bool sparse) {
   if (plan_.passes.empty()) return;
   constexpr int lanes = kLanes<Real>;
   bind_numbers(*call_.back);
@@ -304,9 +323,7 @@ void LaneSweep<Real>::reverse(Real* psi, Real* lambda, double* gradients, bool t
           }
         watch_.tick((last - first) * groups * 24);
       });
-  for (const Credit& credit : call_.credits)
-    for (std::size_t l = 0; l < lanes; ++l)
-      gradients[static_cast<std::size_t>(credit.slot) * lanes + l] += credit.weight * sums_[credit.sum * lanes + l];
+  give(out, count);
 }
 
 template struct LaneNumbers<float>;

@@ -14,7 +14,7 @@
 
 namespace ketgrad {
 
-// gradients[slot * lanes + lane] += weight * sums[sum * lanes + lane]
+// d/d slot += weight * sums[sum], lane by lane
 struct Credit {
   int slot;
   std::size_t sum;
@@ -36,10 +36,16 @@ struct LaneNumbers {
 template <typename Real>
 struct LaneCall {
   std::optional<LaneNumbers<Real>> forward, back;
-  std::vector<Credit> credits;
+  std::vector<Credit> shared, own;  // of the slots that samples share, and of those each has for itself
 
   LaneCall(const TilePlan<Real>& plan, const Source& source, const KernelTable<Real>& kernels, const double* shared,
            bool forwards, bool backwards, bool to_start);
+};
+
+// Where a sweep back adds d/d slot.
+struct Gradients {
+  double* by_lane;  // (slots, lanes), one lane in single mode; where there is a total, those of own slots only
+  double* total;    // (shared slots), summed over the samples; null: they stay apart
 };
 
 template <typename Real>
@@ -53,8 +59,8 @@ class LaneSweep {
 
   // `sparse`: the state began as |0..0>.
   void forward(Real* psi, bool sparse);
-  // Consumes psi; adds to gradients (slots, lanes). Leaves lambda at the start when `to_start`, else anywhere.
-  void reverse(Real* psi, Real* lambda, double* gradients, bool to_start, bool sparse);
+  // Consumes psi; `count` lanes are samples. Leaves lambda at the start when `to_start`, else anywhere.
+  void reverse(Real* psi, Real* lambda, const Gradients& out, u64 count, bool to_start, bool sparse);
   // From logical order of the basis to that in which a sweep begins, or back.
   void head(Real* state, bool inverse) { move(plan_.head, state, inverse); }
   // From that in which it ends to logical order, or back.
@@ -66,6 +72,7 @@ class LaneSweep {
   void move(const std::vector<Pass>& passes, Real* state, bool inverse);
   void bind_numbers(const LaneNumbers<Real>& numbers);
   void apply(const Pass& pass, std::size_t stage, Real* psi, bool inverse, Part part, u64 live);
+  void give(const Gradients& out, u64 count);
   void reverse_stage(std::size_t stage, Real* psi, Real* lambda, Part part, u64 live);
   const BlockAngles<Real>& angles(const Pass& pass, std::size_t block) const;
   const PhaseLayer<Real>& layer(const Pass& pass, std::size_t layer) const;

@@ -300,13 +300,24 @@ void Unit<Real>::reverse_step(std::size_t i, Real* psi, Real* lambda, double* gr
 }
 
 template <typename Real>
-void Unit<Real>::reverse(Real* psi, Real* lambda, double* gradients, bool to_start) {
+void Unit<Real>::reverse(Real* psi, Real* lambda, const Gradients& out, bool to_start) {
   if (lane_sweep_) {
-    lane_sweep_->reverse(psi, lambda, gradients, to_start, from_zero());
+    lane_sweep_->reverse(psi, lambda, out, count_, to_start, from_zero());
     if (to_start) lane_sweep_->head(lambda, true);
     return;
   }
-  if (tiles_) return reverse_tiles(psi, lambda, gradients, to_start);
+  if (tiles_)
+    reverse_tiles(psi, lambda, out.by_lane, to_start);
+  else
+    reverse_gates(psi, lambda, out.by_lane, to_start);
+  if (!out.total) return;
+  const u64 each = static_cast<u64>(width());
+  for (u64 s = 0; s < static_cast<u64>(source_.n_shared); ++s)
+    for (u64 l = 0; l < (lanes_mode() ? count_ : 1); ++l) out.total[s] += out.by_lane[s * each + l];
+}
+
+template <typename Real>
+void Unit<Real>::reverse_gates(Real* psi, Real* lambda, double* gradients, bool to_start) {
   const auto& steps = compiled_.steps;
   std::size_t first = 0;  // nothing before the first parameter has a gradient
   while (first < steps.size() && steps[first].slot < 0) ++first;

@@ -62,9 +62,8 @@ class Unit {
   void observe(const Real* psi, Real* lambda, const double* cotangents);
   // lambda += states (count, 2^n), interleaved complex rows.
   void add(const Real* states, Real* lambda);
-  // Consumes psi; adds d/d slot to gradients (slots, width()). Leaves lambda at the start of the program when
-  // `to_start`, else anywhere.
-  void reverse(Real* psi, Real* lambda, double* gradients, bool to_start);
+  // Consumes psi; adds d/d slot. Leaves lambda at the start of the program when `to_start`, else anywhere.
+  void reverse(Real* psi, Real* lambda, const Gradients& out, bool to_start);
   // Interleaved complex rows (count, 2^n); in single mode in place when out is psi.
   void unpack(const Real* psi, Real* out);
 
@@ -87,6 +86,7 @@ class Unit {
   void bind_tiles();
   void bind_gates();
   bool from_zero() const;
+  void reverse_gates(Real* psi, Real* lambda, double* gradients, bool to_start);
   void reverse_tiles(Real* psi, Real* lambda, double* gradients, bool to_start);
   double term_sign(int term) const { return tiles_ ? tiles_->words.term_signs[static_cast<std::size_t>(term)] : 1.0; }
   void record(const Step& step, const std::vector<double>& sums, u64 tasks, double* gradients) const;
