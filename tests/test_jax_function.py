@@ -202,7 +202,9 @@ def test_what_does_not_fit_is_computed_again(
     f: Any, point: Any, calls: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = jax.grad(loss(f))(*point)
-    for limit, tape in ((0, False), (16 * BATCH * 2**N, True)):
+    kept = f._kinds[np.dtype("float64")]
+    size = 16 * BATCH * 2**N + sum(a.nbytes for a in point) + ketgrad.model_function.ENTRY_BYTES
+    for limit, tape in ((size - 1, False), (size, True)):
         monkeypatch.setattr(ketgrad.model_function, "KEPT_BYTES", limit)
         calls.clear()
         assert_same(jax.grad(loss(f))(*point), wanted)
@@ -215,10 +217,21 @@ def test_what_does_not_fit_is_computed_again(
         assert calls[-1] == ("pullback", BATCH, 1, tape)
         assert_same(gradient, f.model.forward(point[0] + k, point[1])[1](np.full((BATCH, 2), 0.125)).weights)
     jax.jvp(lambda w: f(w, point[1]), (point[0],), (point[0],))
-    kept = f._kinds[np.dtype("float64")]
-    assert len(kept._kept) == 1 and kept._bytes == 16 * BATCH * 2**N
+    assert len(kept._kept) == 1 and kept._bytes == size
     kept._kept.clear()
     kept._bytes = 0
+
+
+def test_no_samples(f: Any, point: Any) -> None:
+    w, x = point[0], point[1][:0]
+    for run in (lambda g: g, jax.jit):
+        assert run(f)(w, x).shape == (0, 2)
+        assert run(jax.vmap(f, (None, 0)))(w, x).shape == (0, 2)
+        assert run(jax.vmap(f, (0, None)))(jnp.zeros((0, *w.shape)), point[1]).shape == (0, BATCH, 2)
+        dw, dx = run(jax.grad(lambda w, x: f(w, x).sum(), (0, 1)))(w, x)
+        assert not dw.any() and dw.shape == w.shape and dx.shape == x.shape
+        assert not run(jax.hessian(lambda w: f(w, x).sum()))(w).any()
+        assert run(jax.jacfwd(lambda w: f(w, x)))(w).shape == (0, 2, *w.shape)
 
 
 # dtypes and arguments
@@ -272,7 +285,6 @@ def test_arguments_are_refused_where_they_are_given(model: kg.Model, f: Any, poi
         (w[0], x, ParameterError, "12 weights, got 6; use jax.vmap"),
         (w, None, ParameterError, "3 inputs, and none were given"),
         (w, x[:, :2], ParameterError, r"inputs have shape \(3,\) or \(batch, 3\), got \(4, 2\)"),
-        (w, x[:0], ParameterError, "at least one sample"),
         (w + 1j, x, ArgumentTypeError, "weights must be an array of real numbers, got dtype complex128"),
         (w * np.nan, x, ParameterError, "must be finite"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -258,6 +259,21 @@ def test_too_many_shots_are_refused_before_they_are_drawn(backend, monkeypatch):
     model, weights, inputs = mixed_model(backend)
     with pytest.raises(OutOfMemoryError, match="shots"):
         model.jacobian(weights, inputs, shots=10**9)
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "variance"])
+def test_estimates_that_do_not_fit_are_refused_before_memory_is_asked_for(backend, allocation, monkeypatch):
+    limit = 64 << 20
+    monkeypatch.setenv("KETGRAD_MAX_MEMORY", str(limit))
+    model, weights, inputs = mixed_model(backend)
+    many = np.zeros((100_000, inputs.shape[1]))
+    tracemalloc.start()
+    try:
+        with pytest.raises(OutOfMemoryError, match="estimates of all shifted circuits"):
+            model.jacobian(weights, many, shots=10, allocation=allocation)
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.skipif(not NATIVE, reason="needs the native core")

@@ -57,8 +57,8 @@ class Function:
             The state has the model's dtype, whatever theirs. A gradient has the dtype of its argument.
 
         Raises:
-            ParameterError: another number of weights or inputs, a batch without samples, or numbers that are not
-                finite; under `jit` the last is an error of JAX that quotes it.
+            ParameterError: another number of weights or inputs, or numbers that are not finite; under `jit` the last is
+                an error of JAX that quotes it.
             ArgumentTypeError: complex numbers.
             NotDifferentiableError: third derivatives.
         """
@@ -73,8 +73,6 @@ class Function:
             raise ParameterError(f"the circuit has {f} inputs, and none were given")
         if x.shape[-1:] != (f,):
             raise ParameterError(f"inputs have shape ({f},) or (batch, {f}), got {x.shape}")
-        if 0 in x.shape[:-1]:
-            raise ParameterError("inputs: a batch has at least one sample, got none")
         # numbers without a dtype of their own take that of the others, half precision becomes float32
         kind = jnp.promote_types(jnp.result_type(w, x, float), jnp.float32)
         front = (1,) * (x.ndim - 1)

@@ -22,7 +22,8 @@ from .interfaces import Pullback, common, wide
 from .model import Model
 
 Array = npt.NDArray[Any]
-KEPT_BYTES = 256 << 20  # final states between forward calls and their pullbacks
+KEPT_BYTES = 256 << 20  # final states, and the points they belong to, between forward calls and their pullbacks
+ENTRY_BYTES = 1 << 10  # of Python's objects around them, which outweigh the states of few qubits
 
 
 def _core(array: Array) -> Array:
@@ -45,6 +46,11 @@ def _summed(gradient: Array, lead: tuple[int, ...]) -> Array:
     return np.asarray(gradient.sum(axis=tuple(k for k, n in enumerate(lead) if n < gradient.shape[k]), keepdims=True))
 
 
+def _zeros(arrays: Sequence[Array]) -> Pullback:
+    """The pullback of no samples."""
+    return lambda _: [np.zeros(a.shape) for a in arrays]
+
+
 class _Point:
     """Weights and inputs as the engine wants them: one row for each sample that differs from the others."""
 
@@ -56,6 +62,8 @@ class _Point:
         self.weights = np.zeros(0) if self.is_twin else np.asarray(w, dtype=np.float64).reshape(-1)
         self.rows = _rows([w, x] if self.is_twin else [x], self.front)
         model = function.model.weights_as_inputs() if self.is_twin else function.model
+        states = len(self.rows) * model.dtype.itemsize << model.circuit.n_wires
+        self.kept_bytes = states + self.weights.nbytes + self.rows.nbytes + ENTRY_BYTES
         self._lowered, self._plan = model._lowered, model._ready().plan
         self._n_weights = function.model.n_weights
 
@@ -115,15 +123,18 @@ class ModelFunction:
 
     def forward(self, arrays: Sequence[Array], differentiate: bool) -> tuple[list[Array], Pullback | None]:
         """See `interfaces.Differentiable`. What will be differentiated leaves its final states for the pullback."""
+        if 0 in (lead := common(*(a.shape[:-1] for a in arrays))):
+            return [np.zeros((*lead, len(self.model.observables)))], _zeros(arrays) if differentiate else None
         point = _Point(self, *arrays)
-        size = len(point.rows) * self.model.dtype.itemsize << self.model.circuit.n_wires
-        values, tape = point.forward(differentiate and size <= KEPT_BYTES)
+        values, tape = point.forward(differentiate and point.kept_bytes <= KEPT_BYTES)
         if tape is not None:
-            self._keep(point.key(), tape, size)
+            self._keep(point.key(), tape, point.kept_bytes)
         return [values], self._pullback(point, arrays) if differentiate else None
 
     def pullback(self, arrays: Sequence[Array]) -> Pullback:
         """See `interfaces.Differentiable`; of arrays that `forward` saw a moment ago, or others."""
+        if 0 in common(*(a.shape[:-1] for a in arrays)):
+            return _zeros(arrays)
         return self._pullback(_Point(self, *arrays), arrays)
 
     def _pullback(self, point: _Point, arrays: Sequence[Array]) -> Pullback:
@@ -143,6 +154,8 @@ class ModelFunction:
     ) -> tuple[list[Array], list[Array]]:
         """See `interfaces.second`."""
         (weights, inputs), (dw, dx) = arrays, along
+        if 0 in (lead := common(weights.shape[:-1], inputs.shape[:-1])):
+            return [np.zeros((*lead, len(self.model.observables)))], [np.zeros(a.shape) for a in arrays]
         point, c = _Point(self, weights, inputs), np.asarray(cotangents[0], dtype=np.float64)
         if not c.any():
             slopes = zip(point.jacobian(), along, strict=True)

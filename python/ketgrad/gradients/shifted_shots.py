@@ -70,8 +70,14 @@ class ShiftedShots:
         Args:
             shots: of each circuit; by variance, on average over the circuits of a sample.
             importance: (K,) of the shifted circuits, for an allocation by variance.
+
+        Raises:
+            OutOfMemoryError: the estimates, or a circuit's shots, do not fit.
         """
         shape = (len(per_sample), len(shifts.shift), len(self._settings))
+        held = len(self._settings) + 2 * len(self._setting_of)  # numbers of each shifted circuit
+        parts = 1 if allocation == "uniform" else 2  # a pilot's are kept beside those of the main part
+        require_bytes(8 * shape[0] * shape[1] * held * parts, "the estimates of all shifted circuits")
         if allocation == "uniform" or not all(shape):
             mean, variance = self._draw(shared, per_sample, shifts, np.full(shape, shots), rng)
         else:
@@ -107,7 +113,6 @@ class ShiftedShots:
     ) -> tuple[Array, Array]:
         """(B, K, T): means, and their variances (of one shot if `each`)."""
         shape = (*shots.shape[:2], len(self._setting_of))
-        require_bytes(16 * int(np.prod(shape)), "the estimates of all shifted circuits")
         mean, variance = np.zeros(shape), np.zeros(shape)
         for samples, rows in self._chunks(shots):
             some = shots[samples, rows]
