@@ -29,11 +29,6 @@ def random_states(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.normal(size=shape) + 1j * rng.normal(size=shape)
 
 
-def unitary(recipe: strategies.Recipe, weights: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-    columns = [reference.run(recipe.n, recipe.ops(weights, inputs), e) for e in np.eye(2**recipe.n, dtype=complex)]
-    return np.array(columns).T
-
-
 @pytest.mark.parametrize("n", [1, 3, 5, 8])
 @pytest.mark.parametrize("batch", [1, 3, 17])
 @pytest.mark.parametrize("one", [False, True])
@@ -107,8 +102,8 @@ def test_the_cotangent_of_the_initial_state_is_the_bra_turned_back(
     none = np.zeros((1, batch, len(lowered.readout.keys)))
     found = plan.pullback_to_initial(*lowered.stage.evaluate(w, x), none, bras=bras)[2]
     for b in range(batch):
-        wanted = unitary(recipe, w, x[b]).conj().T @ bras[0, b]
-        assert np.allclose(found[0, b], wanted, rtol=0, atol=precision.atol)
+        forward = reference.run(recipe.n, recipe.ops(w, x[b]), found[0, b].astype(complex))
+        assert np.allclose(forward, bras[0, b], rtol=0, atol=precision.atol)
 
 
 def test_a_circuit_without_parameters_turns_bras_back(backend: str):
