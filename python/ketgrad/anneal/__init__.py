@@ -12,15 +12,18 @@ if TYPE_CHECKING:
     from .problem import Ising as Ising
 
 _HOMES = {"Ising": "problem"}  # name: module
+_MODULES = ("files", "generators")
 
-__all__ = list(_HOMES)
+__all__ = [*_HOMES, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'ketgrad.anneal' has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *__all__})

@@ -94,6 +94,44 @@ class Ising:
             names,
         )
 
+    @classmethod
+    def from_bits(
+        cls,
+        linear: npt.ArrayLike,
+        pairs: npt.ArrayLike = (),
+        quadratic: npt.ArrayLike = (),
+        offset: float = 0.0,
+        labels: Iterable[Hashable] | None = None,
+    ) -> Ising:
+        """From E(b) = offset + sum_k linear[k] b_k + sum_e quadratic[e] b_i b_j of bits b = (1 + s) / 2; as `of`."""
+        both = cls.of(linear, pairs, quadratic, offset, labels)  # checked, repeated pairs merged
+        fields = both.fields / 2
+        for column in both.pairs.T:
+            fields += np.bincount(column, weights=both.couplings, minlength=both.n) / 4
+        constant = both.offset + both.fields.sum() / 2 + both.couplings.sum() / 4
+        return cls.of(fields, both.pairs, both.couplings / 4, constant, both.labels)
+
+    def to_bits(self) -> tuple[Array, Indices, Array, float]:
+        """(linear (n,), pairs (E, 2), quadratic (E,), offset) of the same energies, see `from_bits`."""
+        linear = 2 * self.fields
+        for column in self.pairs.T:
+            linear -= 2 * np.bincount(column, weights=self.couplings, minlength=self.n)
+        constant = self.offset - self.fields.sum() + self.couplings.sum()
+        return linear, self.pairs, 4 * self.couplings, float(constant)
+
+    def to_bqm(self) -> Any:
+        """The same problem as a `dimod.BinaryQuadraticModel` of spins, for other samplers (needs dimod)."""
+        import dimod
+
+        model = dimod.BinaryQuadraticModel("SPIN")
+        model.add_linear_from(zip(self.labels, self.fields.tolist(), strict=True))
+        names = self.labels
+        model.add_quadratic_from(
+            (names[i], names[j], c) for (i, j), c in zip(self.pairs.tolist(), self.couplings.tolist(), strict=True)
+        )
+        model.offset = self.offset
+        return model
+
     @property
     def n(self) -> int:
         """How many variables."""
