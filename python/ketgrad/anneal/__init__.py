@@ -9,9 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .comparison import compare as compare
     from .problem import Ising as Ising
+    from .success import optimal_time_to_solution as optimal_time_to_solution
+    from .success import success_of as success_of
+    from .success import time_to_solution as time_to_solution
 
-_HOMES = {"Ising": "problem"}  # name: module
+_HOMES = {  # name: module
+    "Ising": "problem",
+    "compare": "comparison",
+    "optimal_time_to_solution": "success",
+    "success_of": "success",
+    "time_to_solution": "success",
+}
 _MODULES = ("files", "generators")
 
 __all__ = [*_HOMES, *_MODULES]

@@ -232,14 +232,14 @@ def weak_strong(strong: float = -1.0, weak: float = 0.44) -> Ising:
 
 
 def spike(n: int, height: float | None = None, at: int | None = None) -> Array:
-    """Energies (n + 1,) by the number w of ones: w, with a barrier added at one w (n a multiple of 4, or `at` given).
+    """Energies (n + 1,) by the number w of spins -1: w, with a barrier added at one w.
 
-    Source: Farhi, Goldstone and Gutmann, arXiv:quant-ph/0201031. No `Ising`: the barrier is not quadratic. See
-    `ketgrad.anneal.solvable` for its exact dynamics, and `by_weight` for the energies of all 2^n states.
+    Source: Farhi, Goldstone and Gutmann, arXiv:quant-ph/0201031. No `Ising`, for the barrier is not quadratic:
+    `Diagonal.by_weight` takes it to the exact engine, and `ketgrad.anneal.solvable` has its dynamics for large n.
 
     Args:
         height: default n.
-        at: default n / 4.
+        at: default n / 4, which needs an n that 4 divides.
     """
     _count("n", n, 4)
     if at is None and n % 4:
@@ -247,15 +247,6 @@ def spike(n: int, height: float | None = None, at: int | None = None) -> Array:
     energies = np.arange(n + 1, dtype=np.float64)
     energies[n // 4 if at is None else at] += n if height is None else height
     return energies
-
-
-def by_weight(energies: npt.ArrayLike) -> Array:
-    """The 2^n energies of all states, bits read as binary numbers, of energies (n + 1,) by the number of ones."""
-    e = real_array(energies, "by_weight: energies")
-    n = _count("n", len(e) - 1, 1)
-    if n > 30:
-        raise ArgumentError(f"by_weight: 2^{n} energies take too much memory; at most 30 bits")
-    return e[np.bitwise_count(np.arange(1 << n, dtype=np.uint32))]
 
 
 def _count(name: str, value: Any, low: int) -> int:
