@@ -22,7 +22,7 @@ _HOMES = {  # name: module
     "success_of": "success",
     "time_to_solution": "success",
 }
-_MODULES = ("files", "generators")
+_MODULES = ("files", "generators", "solvable")
 
 __all__ = [*_HOMES, *_MODULES]
 
