@@ -9,9 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .path_integral import SimulatedQuantumAnnealingSampler as SimulatedQuantumAnnealingSampler
     from .problem import Ising as Ising
+    from .simulated import SimulatedAnnealingSampler as SimulatedAnnealingSampler
 
-_HOMES = {"Ising": "problem"}  # name: module
+_HOMES = {  # name: module
+    "Ising": "problem",
+    "SimulatedAnnealingSampler": "simulated",
+    "SimulatedQuantumAnnealingSampler": "path_integral",
+}
 
 __all__ = list(_HOMES)
 
