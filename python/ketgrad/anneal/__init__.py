@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .comparison import compare as compare
+    from .path_integral import SimulatedQuantumAnnealingSampler as SimulatedQuantumAnnealingSampler
     from .problem import Ising as Ising
+    from .simulated import SimulatedAnnealingSampler as SimulatedAnnealingSampler
     from .success import optimal_time_to_solution as optimal_time_to_solution
     from .success import success_of as success_of
     from .success import time_to_solution as time_to_solution
 
 _HOMES = {  # name: module
     "Ising": "problem",
+    "SimulatedAnnealingSampler": "simulated",
+    "SimulatedQuantumAnnealingSampler": "path_integral",
     "compare": "comparison",
     "optimal_time_to_solution": "success",
     "success_of": "success",

@@ -75,16 +75,20 @@ class Ising:
             if len(bad):
                 raise ParameterError(f"Ising: {what} must be finite, got {values[bad[0]]} at {bad[0]}")
         p.sort(axis=1)
-        distinct, where = np.unique(p, axis=0, return_inverse=True)
-        total = np.bincount(where.reshape(-1), weights=j, minlength=len(distinct)) if len(p) else j
+        distinct, where = np.unique(p[:, 0] * n + p[:, 1], return_inverse=True)
+        total = np.bincount(where, weights=j, minlength=len(distinct)) if len(p) else j
         kept = total != 0
-        return cls(h, np.ascontiguousarray(distinct[kept]), np.ascontiguousarray(total[kept]), float(offset), names)
+        return cls(h, np.stack(np.divmod(distinct[kept], n), axis=1), total[kept], float(offset), names)
 
     @classmethod
     def from_bqm(cls, bqm: Any) -> Ising:
         """From a `dimod.BinaryQuadraticModel` of either vartype, or what has its `to_ising`."""
-        linear, quadratic, offset = bqm.to_ising()
         names = tuple(bqm.variables)
+        if hasattr(bqm, "to_numpy_vectors"):
+            spin = bqm if bqm.vartype.name == "SPIN" else bqm.change_vartype("SPIN", inplace=False)
+            fields, (rows, columns, couplings), offset = spin.to_numpy_vectors(variable_order=names)
+            return cls.of(fields, np.stack([rows, columns], axis=1), couplings, float(offset), names)
+        linear, quadratic, offset = bqm.to_ising()
         index = {v: k for k, v in enumerate(names)}
         return cls.of(
             [linear[v] for v in names],
@@ -146,7 +150,7 @@ class Ising:
     def neighbours(self) -> tuple[Indices, Indices, Array]:
         """(starts (n + 1,), neighbours (2 E,), couplings (2 E,)): each pair from both sides, row by row."""
         both = np.concatenate([self.pairs, self.pairs[:, ::-1]])
-        order = np.lexsort((both[:, 1], both[:, 0]))
+        order = np.argsort(both[:, 0] * self.n + both[:, 1])
         starts = np.searchsorted(both[order, 0], np.arange(self.n + 1))
         return starts, both[order, 1].copy(), np.concatenate([self.couplings] * 2)[order]
 
@@ -163,10 +167,11 @@ class Ising:
             raise ParameterError("Ising: spins are +1 or -1; for bits b use 2 b - 1")
         rows = np.atleast_2d(s)
         out = self.offset + rows @ self.fields
-        step = max(1, (1 << 22) // max(1, len(self.pairs)))
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step].astype(np.float64)
-            out[start : start + step] += (some[:, self.pairs[:, 0]] * some[:, self.pairs[:, 1]]) @ self.couplings
+        columns = np.ascontiguousarray(rows.T, dtype=np.int8)  # a pair's spins of all rows lie together
+        step = max(1, (1 << 20) // max(1, len(rows)))
+        for start in range(0, len(self.pairs), step):
+            a, b = self.pairs[start : start + step].T
+            out += self.couplings[start : start + step] @ (columns[a] * columns[b]).astype(np.float64)
         return np.asarray(out if s.ndim == 2 else out[0])
 
     def __repr__(self) -> str:

@@ -85,19 +85,19 @@ class AnnealingSampler(dimod.Sampler, dimod.Initialized):  # type: ignore[misc]
     """A dimod sampler around an engine. A subclass writes `sample`, with all its keywords, and gives them to `_run`."""
 
     engine: str
-    options: Mapping[str, tuple[str, ...]] = {}  # the words that a parameter may be, as property <parameter>_options
+    options: Mapping[str, tuple[str, ...]] = {}  # the words that a parameter may be
 
     @property
     def parameters(self) -> dict[str, list[str]]:
         """The keywords of `sample`, each with the properties that say what it may be."""
         found = inspect.signature(self.sample).parameters.values()
         names = [p.name for p in found if p.name != "bqm" and p.kind is not p.VAR_KEYWORD]
-        return {name: [f"{name}_options"] if name in self.options else [] for name in names}
+        return {name: [_property(name)] if name in self.options else [] for name in names}
 
     @property
     def properties(self) -> dict[str, Any]:
         """The words that parameters may be."""
-        return {f"{name}_options": words for name, words in self.options.items()}
+        return {_property(name): words for name, words in self.options.items()}
 
     def _run(
         self,
@@ -162,6 +162,11 @@ class AnnealingSampler(dimod.Sampler, dimod.Initialized):  # type: ignore[misc]
         info = {"preprocessing_ns": started - began, "sampling_ns": ended - started}
         out.info["timing"] = info | {"postprocessing_ns": perf_counter_ns() - ended}
         return out
+
+
+def _property(parameter: str) -> str:
+    """What D-Wave calls the property with the words of a parameter."""
+    return f"{parameter.removesuffix('_type')}_options"
 
 
 def _empty(bqm: Any, reads: int, info: dict[str, Any]) -> Any:
