@@ -81,7 +81,7 @@ class Spins {
  private:
   ReadRange range(std::uint64_t seed, std::uint64_t first, std::uint64_t count, const Bytes8& initial) const {
     constexpr std::uint64_t kMost = std::uint64_t{1} << 40;
-    expect(count >= 1 && count < kMost && first < kMost, "there is a read, and fewer than 2^40");
+    expect(count >= 1 && count < (1u << 31) && first < kMost, "there is a read, and fewer than 2^31 in a call");
     expect(initial.ndim() == 2 && initial.shape(1) == static_cast<py::ssize_t>(model_.n) &&
                static_cast<std::uint64_t>(initial.shape(0)) <= count,
            "initial spins have shape (at most the reads, n)");

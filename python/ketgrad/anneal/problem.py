@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ParameterError
+from ..errors import ArgumentTypeError, ParameterError
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -83,6 +83,8 @@ class Ising:
     @classmethod
     def from_bqm(cls, bqm: Any) -> Ising:
         """From a `dimod.BinaryQuadraticModel` of either vartype, or what has its `to_ising`."""
+        if not hasattr(bqm, "to_ising") or not hasattr(bqm, "variables"):
+            raise ArgumentTypeError(f"Ising: expected a dimod.BinaryQuadraticModel, got {type(bqm).__name__}")
         names = tuple(bqm.variables)
         if hasattr(bqm, "to_numpy_vectors"):
             spin = bqm if bqm.vartype.name == "SPIN" else bqm.change_vartype("SPIN", inplace=False)

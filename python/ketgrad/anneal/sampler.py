@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ArgumentError, ArgumentTypeError, KetgradError
+from ..memory import require_bytes
 from .problem import Ising
 
 try:
@@ -132,6 +133,7 @@ class AnnealingSampler(dimod.Sampler, dimod.Initialized):  # type: ignore[misc]
 
         Raises:
             ArgumentTypeError, ArgumentError, ParameterError: see the rules above.
+            OutOfMemoryError: more reads than fit.
         """
         began = perf_counter_ns()
         self.remove_unknown_kwargs(**(unknown or {}))
@@ -148,6 +150,7 @@ class AnnealingSampler(dimod.Sampler, dimod.Initialized):  # type: ignore[misc]
         vartype = dimod.SPIN if isinstance(bqm, Ising) else bqm.vartype
         initial = _initial(problem, initial_states, vartype)
         reads = number or max(1, len(initial))
+        require_bytes(2 * reads * problem.n, f"{reads:,} reads of {problem.n:,} spins")
         run = start(problem, Request(reads, seed, _filled(initial[:reads], reads, initial_states_generator)))
         started = perf_counter_ns()
         blocks, interrupted = _collect(run.blocks, reads, interrupt_function, progress)
