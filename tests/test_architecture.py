@@ -71,7 +71,7 @@ OPTIONAL = {  # module: the only files that may import it, whatever the place
     "autograd": ("interfaces.autograd_interface",),
     "matplotlib": ("drawing", "drawing_graphics", "charts", "plots", "report"),
     "pandas": ("data", "settings"),
-    "tqdm": ("console", "cli", "optimise", "train"),
+    "tqdm": ("console", "cli", "optimise", "train", "anneal.sampler"),
     "dimod": ("anneal.",),
     "networkx": ("anneal.",),
     "scipy": ("anneal.",),
