@@ -9,9 +9,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .exact import ExactAnnealing as ExactAnnealing
+    from .exact import anneal as anneal
+    from .exact_gradient import AnnealGradient as AnnealGradient
+    from .exact_result import AnnealResult as AnnealResult
+    from .exact_sampler import ExactAnnealer as ExactAnnealer
+    from .exact_space import Diagonal as Diagonal
     from .problem import Ising as Ising
+    from .schedules import Path as Path
+    from .schedules import Schedule as Schedule
+    from .spectrum import Spectrum as Spectrum
+    from .spectrum import energy_levels as energy_levels
+    from .spectrum import locally_adiabatic as locally_adiabatic
+    from .spectrum import minimum_gap as minimum_gap
 
-_HOMES = {"Ising": "problem"}  # name: module
+_HOMES = {  # name: module
+    "AnnealGradient": "exact_gradient",
+    "AnnealResult": "exact_result",
+    "Diagonal": "exact_space",
+    "ExactAnnealing": "exact",
+    "ExactAnnealer": "exact_sampler",
+    "Ising": "problem",
+    "Path": "schedules",
+    "Schedule": "schedules",
+    "Spectrum": "spectrum",
+    "anneal": "exact",
+    "locally_adiabatic": "spectrum",
+    "minimum_gap": "spectrum",
+    "energy_levels": "spectrum",
+}
 
 __all__ = list(_HOMES)
 
