@@ -10,18 +10,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .comparison import compare as compare
+    from .exact import ExactAnnealing as ExactAnnealing
+    from .exact import anneal as anneal
+    from .exact_gradient import AnnealGradient as AnnealGradient
+    from .exact_result import AnnealResult as AnnealResult
+    from .exact_sampler import ExactAnnealer as ExactAnnealer
+    from .exact_space import Diagonal as Diagonal
     from .path_integral import SimulatedQuantumAnnealingSampler as SimulatedQuantumAnnealingSampler
     from .problem import Ising as Ising
+    from .schedules import Path as Path
+    from .schedules import Schedule as Schedule
     from .simulated import SimulatedAnnealingSampler as SimulatedAnnealingSampler
+    from .spectrum import Spectrum as Spectrum
+    from .spectrum import energy_levels as energy_levels
+    from .spectrum import locally_adiabatic as locally_adiabatic
+    from .spectrum import minimum_gap as minimum_gap
     from .success import optimal_time_to_solution as optimal_time_to_solution
     from .success import success_of as success_of
     from .success import time_to_solution as time_to_solution
 
 _HOMES = {  # name: module
+    "AnnealGradient": "exact_gradient",
+    "AnnealResult": "exact_result",
+    "Diagonal": "exact_space",
+    "ExactAnnealer": "exact_sampler",
+    "ExactAnnealing": "exact",
     "Ising": "problem",
+    "Path": "schedules",
+    "Schedule": "schedules",
     "SimulatedAnnealingSampler": "simulated",
     "SimulatedQuantumAnnealingSampler": "path_integral",
+    "Spectrum": "spectrum",
+    "anneal": "exact",
     "compare": "comparison",
+    "energy_levels": "spectrum",
+    "locally_adiabatic": "spectrum",
+    "minimum_gap": "spectrum",
     "optimal_time_to_solution": "success",
     "success_of": "success",
     "time_to_solution": "success",
