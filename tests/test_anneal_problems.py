@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
 
-from ketgrad.anneal import Ising, generators
+from ketgrad.anneal import Ising, generators, success
 from ketgrad.errors import ArgumentError, ArgumentTypeError, KetgradError, ParameterError
 
 dimod = pytest.importorskip("dimod")
@@ -232,3 +233,18 @@ def test_a_seed_decides(make) -> None:
 def test_refused(call, error: type[KetgradError], says: str) -> None:
     with pytest.raises(error, match=says):
         call()
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = generators.ferromagnet(4)
+    for package, call in (
+        ("dimod", problem.to_bqm),
+        ("dimod", lambda: problem.sample_set(np.ones((1, 4)))),
+        ("networkx", lambda: generators.random_regular(4)),
+        ("scipy", lambda: success.time_to_solution(1.0, 1, 2)),
+    ):
+        with monkeypatch.context() as patch:
+            for name in [m for m in sys.modules if m.split(".")[0] == package]:
+                patch.setitem(sys.modules, name, None)
+            with pytest.raises(KetgradError, match=f"needs {package} .* 'ketgrad\\[anneal\\]'"):
+                call()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .exact_space import Diagonal as Diagonal
     from .path_integral import SimulatedQuantumAnnealingSampler as SimulatedQuantumAnnealingSampler
     from .problem import Ising as Ising
+    from .qaoa import QAOA as QAOA
+    from .qaoa import QAOASampler as QAOASampler
     from .schedules import Path as Path
     from .schedules import Schedule as Schedule
     from .simulated import SimulatedAnnealingSampler as SimulatedAnnealingSampler
@@ -38,6 +40,8 @@ _HOMES = {  # name: module
     "Ising": "problem",
     "Path": "schedules",
     "Schedule": "schedules",
+    "QAOA": "qaoa",
+    "QAOASampler": "qaoa",
     "SimulatedAnnealingSampler": "simulated",
     "SimulatedQuantumAnnealingSampler": "path_integral",
     "Spectrum": "spectrum",
@@ -50,7 +54,7 @@ _HOMES = {  # name: module
     "success_of": "success",
     "time_to_solution": "success",
 }
-_MODULES = ("files", "generators", "solvable")
+_MODULES = ("files", "generators", "solvable", "success")
 
 __all__ = [*_HOMES, *_MODULES]
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..errors import ArgumentError, DataError, KetgradError, suggest
 from .file_text import decoded, entries_of, finite_number, index, lines, offset_of, refuse_repeated, short, text_of
-from .problem import Ising
+from .problem import Ising, needed
 
 _SUFFIXES = {
     **dict.fromkeys((".rud", ".rudy", ".mc", ".mac", ".gset", ".txt", ".dat", ""), "rudy"),
@@ -120,9 +120,9 @@ def _read_rudy(path: Path, data: bytes) -> Ising:
 
 
 def _write_rudy(problem: Ising, path: Path) -> bytes:
-    cut = -problem.couplings.sum()
-    if problem.has_fields or abs(problem.offset - cut) > 1e-9 * max(1.0, float(np.abs(problem.couplings).sum())):
-        what = "fields" if problem.has_fields else f"the constant {problem.offset:g}, not {cut:g}"
+    if not problem.is_cut:
+        constant = f"the constant {problem.offset:g}, not {-problem.couplings.sum():g}"
+        what = "fields" if problem.has_fields else constant
         raise ArgumentError(f"a rudy file holds the graph of a cut, and this problem has {what}; use format='coo'")
     head = f"{problem.n} {len(problem.pairs)}\n"
     return lines(head, problem.pairs[:, 0], problem.pairs[:, 1], 2 * problem.couplings, 1)
@@ -269,10 +269,8 @@ def _write_bqpjson(problem: Ising, path: Path) -> bytes:
 
 
 def _read_bqm(path: Path, data: bytes) -> Ising:
-    import dimod
-
     try:
-        return Ising.from_bqm(dimod.BinaryQuadraticModel.from_file(data))
+        return Ising.from_bqm(needed("dimod").BinaryQuadraticModel.from_file(data))
     except KetgradError:
         raise
     except Exception as error:  # dimod raises whatever the bytes lead it to

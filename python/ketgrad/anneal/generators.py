@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..errors import ArgumentError, ArgumentTypeError, ParameterError
 from ..expressions import real_array
-from .problem import Array, Ising
+from .problem import Array, Ising, needed
 
 Seed = int | np.random.Generator | None
 
@@ -67,12 +67,10 @@ def random_regular(n: int, degree: int = 3, seed: Seed = None) -> Ising:
     Raises:
         ArgumentError: n * degree is odd, or the degree is not below n.
     """
-    import networkx as nx
-
     if not 0 < degree < n or n * degree % 2:
         raise ArgumentError(f"random_regular: degree must be below n, and n * degree even, got {n} and {degree}")
     rng = np.random.default_rng(seed)
-    graph = nx.random_regular_graph(degree, n, seed=int(rng.integers(2**32)))
+    graph = needed("networkx").random_regular_graph(degree, n, seed=int(rng.integers(2**32)))
     pairs = sorted(tuple(sorted(e)) for e in graph.edges)
     return Ising.of(np.zeros(n), pairs, rng.choice([-1.0, 1.0], len(pairs)))
 
@@ -122,9 +120,7 @@ def frustrated_loops(graph: Any, loops: int, seed: int | None = None) -> tuple[I
     Args:
         graph: what dimod takes: a networkx graph, edges, or n for all pairs.
     """
-    import dimod
-
-    bare = Ising.from_bqm(dimod.generators.frustrated_loop(graph, loops, seed=seed))
+    bare = Ising.from_bqm(needed("dimod").generators.frustrated_loop(graph, loops, seed=seed))
     hidden = np.random.default_rng(seed).choice(np.array([-1, 1], dtype=np.int8), bare.n)
     turned = bare.couplings * hidden[bare.pairs].prod(axis=1)
     problem = Ising.of(np.zeros(bare.n), bare.pairs, turned, bare.offset, bare.labels)

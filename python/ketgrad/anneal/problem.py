@@ -5,6 +5,7 @@ Owns: fields, couplings, labels; energies of spins. May not know: engines, files
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +14,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ArgumentTypeError, ParameterError
+from ..errors import ArgumentTypeError, KetgradError, ParameterError
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+
+
+def needed(package: str) -> Any:
+    """An optional package, or a part of one.
+
+    Raises:
+        KetgradError: it is not installed.
+    """
+    top = package.split(".")[0]
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != top:
+            raise
+        raise KetgradError(f"annealing needs {top} for this, which is missing; pip install 'ketgrad[anneal]'") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +143,7 @@ class Ising:
 
     def to_bqm(self) -> Any:
         """The same problem as a `dimod.BinaryQuadraticModel` of spins, for other samplers (needs dimod)."""
-        import dimod
-
-        model = dimod.BinaryQuadraticModel("SPIN")
+        model = needed("dimod").BinaryQuadraticModel("SPIN")
         model.add_linear_from(zip(self.labels, self.fields.tolist(), strict=True))
         names = self.labels
         model.add_quadratic_from(
@@ -137,6 +151,11 @@ class Ising:
         )
         model.offset = self.offset
         return model
+
+    def sample_set(self, spins: npt.ArrayLike) -> Any:
+        """A `dimod.SampleSet` of spins (R, n), in their order, with their energies (needs dimod)."""
+        rows, made = np.asarray(spins), needed("dimod").SampleSet
+        return made.from_samples((rows, list(self.labels)), "SPIN", self.energies(rows), sort_labels=False)
 
     @property
     def n(self) -> int:
@@ -147,6 +166,12 @@ class Ising:
     def has_fields(self) -> bool:
         """Without fields the energy is the same when all spins turn over."""
         return bool(self.fields.any())
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether minus the energy is the weight of a cut: of a graph with weights 2 * couplings."""
+        size = float(np.abs(self.couplings).sum())
+        return not self.has_fields and abs(self.offset + self.couplings.sum()) <= 1e-9 * max(1.0, size)
 
     @cached_property
     def neighbours(self) -> tuple[Indices, Indices, Array]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..errors import ArgumentError, ParameterError
 from ..expressions import real_array
-from .problem import Array
+from .problem import Array, needed
 
 
 def weight_anneal(energies: npt.ArrayLike, time: float, steps: int | None = None) -> Array:
@@ -26,17 +26,15 @@ def weight_anneal(energies: npt.ArrayLike, time: float, steps: int | None = None
 
     Args:
         energies: e (n + 1,), by the number of ones w.
-        steps: default 200 for each unit of time.
+        steps: default 1000 for each unit of time.
 
     Raises:
         ParameterError, ArgumentError: fewer than two energies, not finite; a time that is not positive.
     """
-    from scipy.linalg import eigh_tridiagonal
-
     e, n = _by_weight(energies)
-    count = max(1, math.ceil(200 * _positive("time", time))) if steps is None else int(_positive("steps", steps))
+    count = max(1, math.ceil(1000 * _positive("time", time))) if steps is None else int(_positive("steps", steps))
     k = np.arange(n)
-    level, basis = eigh_tridiagonal(np.full(n + 1, n / 2), -np.sqrt((k + 1) * (n - k)) / 2)
+    level, basis = needed("scipy.linalg").eigh_tridiagonal(np.full(n + 1, n / 2), -np.sqrt((k + 1) * (n - k)) / 2)
     state, dt = basis[:, 0].astype(complex), time / count
     for s in (np.arange(count) + 0.5) / count:
         half = np.exp(-0.5j * dt * s * e)
@@ -47,7 +45,7 @@ def weight_anneal(energies: npt.ArrayLike, time: float, steps: int | None = None
 def metropolis_chain(energies: npt.ArrayLike, betas: npt.ArrayLike) -> Array:
     """Probabilities of the number of ones after single-spin Metropolis updates, without sampling.
 
-    From random spins; each update proposes to turn a spin drawn at random, so a sweep is n updates. What an update does to
+    From random spins; each update proposes to turn a spin drawn at random, so a sweep is n updates. What it does to
     w depends on w only, so the chain on 2^n states is exactly one of births and deaths on n + 1.
 
     Args:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ..errors import ArgumentError, ArgumentTypeError, ParameterError
 from ..expressions import real_array
-from .problem import Array
+from .problem import Array, needed
 
 TOLERANCE = 1e-9  # of energies, relative to the largest; what rounding may add
 Seed = int | np.random.Generator | None
@@ -134,12 +134,10 @@ def time_to_solution(
     Raises:
         ParameterError, ArgumentError: more hits than reads, a time that is not positive, shares outside of 0 to 1.
     """
-    from scipy.stats import beta
-
     _check_times([time])
     k, r = _check_hits([hits], [reads])
     _check_share("level", level)
-    tails = beta.ppf([(1 + level) / 2, (1 - level) / 2], k + 0.5, r - k + 0.5)
+    tails = needed("scipy.stats").beta.ppf([(1 + level) / 2, (1 - level) / 2], k + 0.5, r - k + 0.5)
     if hits == 0:
         tails[1] = 0.0  # nothing was seen: no end
     low, high = (time * repetitions(tails, target)).tolist()
