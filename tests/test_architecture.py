@@ -36,9 +36,22 @@ LAYERS: list[tuple[str, ...]] = [
     ("feature_maps", "kernels"),
     ("charts", "plots", "objective", "optimise", "diagnostics"),
     ("anneal",),
-    ("data", "adam", "hybrid", "settings", "train", "baseline", "report", "job", "peers", "compare"),
+    (
+        "data",
+        "adam",
+        "hybrid",
+        "settings",
+        "train",
+        "baseline",
+        "report",
+        "job",
+        "peers",
+        "compare",
+        "anneal_job",
+        "anneal_report",
+    ),
     ("interfaces", "compiling", "model_function", "layer_function"),
-    ("jax", "sklearn", "torch", "pennylane_device", "console", "cli", "__main__", "__init__"),
+    ("jax", "sklearn", "torch", "pennylane_device", "console", "anneal_cli", "cli", "__main__", "__init__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
