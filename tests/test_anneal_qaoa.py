@@ -47,9 +47,9 @@ def dense(problem: Ising, angles: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", ["complex128", "complex64"])
-def test_energies_beside_dense_matrices(dtype: str) -> None:
+def test_energies_beside_dense_matrices(dtype: str, backend: str) -> None:
     problem, angles = random_problem(), np.random.default_rng(0).normal(size=(3, 2))
-    qaoa, wanted = QAOA(problem, 3, dtype=dtype), np.abs(dense(problem, angles)) ** 2
+    qaoa, wanted = QAOA(problem, 3, dtype=dtype, backend=backend), np.abs(dense(problem, angles)) ** 2
     atol = 1e-12 if dtype == "complex128" else 1e-5
     np.testing.assert_allclose(qaoa.probabilities(angles), wanted, atol=atol)
     energies = problem.energies(spins(4))
