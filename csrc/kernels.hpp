@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "anneal_kernels.hpp"
 #include "instruction.hpp"
 
 namespace ketgrad {
@@ -245,6 +246,7 @@ struct Kernels {
   const char* name;
   KernelTable<float> single;
   KernelTable<double> twice;
+  AnnealTable anneal;
 
   template <typename Real>
   const KernelTable<Real>& of() const {

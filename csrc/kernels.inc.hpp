@@ -3,6 +3,7 @@
 // symbol: a copy compiled for a newer processor must never be linked into the others.
 #pragma once
 
+#include "anneal.inc.hpp"
 #include "gates.inc.hpp"
 #include "matrices.inc.hpp"
 #include "moves.inc.hpp"

@@ -5,6 +5,6 @@
 namespace ketgrad {
 
 extern const Kernels kernels_avx2;
-const Kernels kernels_avx2{"avx2", make_table<float>(), make_table<double>()};
+const Kernels kernels_avx2{"avx2", make_table<float>(), make_table<double>(), anneal_table()};
 
 }  // namespace ketgrad

@@ -5,6 +5,6 @@
 namespace ketgrad {
 
 extern const Kernels kernels_avx512;
-const Kernels kernels_avx512{"avx512", make_table<float>(), make_table<double>()};
+const Kernels kernels_avx512{"avx512", make_table<float>(), make_table<double>(), anneal_table()};
 
 }  // namespace ketgrad

@@ -6,6 +6,6 @@
 namespace ketgrad {
 
 extern const Kernels kernels_lowered;
-const Kernels kernels_lowered{"avx512-lowered", make_table<float>(), make_table<double>()};
+const Kernels kernels_lowered{"avx512-lowered", make_table<float>(), make_table<double>(), anneal_table()};
 
 }  // namespace ketgrad

@@ -5,6 +5,6 @@
 namespace ketgrad {
 
 extern const Kernels kernels_neon;
-const Kernels kernels_neon{"neon", make_table<float>(), make_table<double>()};
+const Kernels kernels_neon{"neon", make_table<float>(), make_table<double>(), anneal_table()};
 
 }  // namespace ketgrad

@@ -4,6 +4,7 @@
 // Every long call releases the GIL and lets Ctrl-C through.
 #include <pthread.h>
 
+#include "anneal_binding.hpp"
 #include "binding.hpp"
 #include "dispatch.hpp"
 #include "parallel.hpp"
@@ -253,6 +254,13 @@ PYBIND11_MODULE(_core, m) {
            py::arg("instruction").noconvert(), py::arg("nodes").noconvert(), py::arg("shifts").noconvert(),
            py::arg("bundle").noconvert(), py::arg("weights").noconvert(), py::arg("settings"),
            py::arg("shots").noconvert(), py::arg("uniforms").noconvert());
+  py::class_<Spins>(m, "Spins", "Spins that interact, in whole units.")
+      .def(py::init<const Ints32&, const Ints32&, const Ints32&, const Ints32&>(), py::arg("fields").noconvert(),
+           py::arg("starts").noconvert(), py::arg("neighbours").noconvert(), py::arg("couplings").noconvert())
+      .def("anneal", &Spins::anneal, py::arg("rates").noconvert(), py::arg("sweeps"), py::arg("narrow"),
+           py::arg("seed"), py::arg("first"), py::arg("count"), py::arg("initial").noconvert())
+      .def("anneal_paths", &Spins::anneal_paths, py::arg("steps").noconvert(), py::arg("slices"), py::arg("lines"),
+           py::arg("measured"), py::arg("seed"), py::arg("first"), py::arg("count"), py::arg("initial").noconvert());
   m.def("probabilities", &probabilities_of, py::arg("states").noconvert(), py::arg("bits"));
   m.def("sample", &sample_of, py::arg("states").noconvert(), py::arg("uniforms").noconvert(), py::arg("bits"));
   m.def("counts", &counts_of, py::arg("states").noconvert(), py::arg("uniforms").noconvert(), py::arg("bits"));

@@ -355,6 +355,11 @@ def core(backend: str) -> Iterator[Call]:
     yield from with_junk("_core.ShiftPlan", _core.ShiftPlan, parts)
     yield from with_junk("_core.ShiftPlan.values", shifts.values, [*slots, *rows])
     yield from with_junk("_core.ShiftPlan.moments", shifts.moments, [*slots, *rows, *drawn])
+    ring = [np.array(a, np.int32) for a in ([1, 0, 0], [0, 2, 4, 6], [1, 2, 0, 2, 0, 1], [1, 2, 1, 1, 2, 1])]
+    spins, reads = _core.Spins(*ring), [1, 0, 3, np.ones((2, 3), np.int8)]
+    yield from with_junk("_core.Spins", _core.Spins, ring)
+    yield from with_junk("_core.Spins.anneal", spins.anneal, [np.full(2, 0.5), 3, True, *reads])
+    yield from with_junk("_core.Spins.anneal_paths", spins.anneal_paths, [np.full((4, 4), 0.5), 6, True, 2, *reads])
     yield from with_junk("_core.probabilities", _core.probabilities, [states, [0, 1]])
     yield from with_junk("_core.sample", _core.sample, [states, np.zeros((4, 5)), [0, 1]])
     yield from with_junk("_core.counts", _core.counts, [states, np.zeros((4, 5)), [0, 1]])
@@ -375,7 +380,22 @@ def core(backend: str) -> Iterator[Call]:
             )
 
 
-GROUPS = {f.__name__: f for f in (package, circuits, models, paulis, engines, programs, core)}
+def samplers(backend: str) -> Iterator[Call]:
+    from ketgrad import anneal
+
+    problem = anneal.Ising.of([1.0, 0.0, -0.5], [(0, 1), (1, 2)], [1.0, -1.0])
+    yield from with_junk("Ising.of", anneal.Ising.of, [[0.0, 1.0], [(0, 1)], [1.0]], {"offset": 0.5, "labels": "ab"})
+    yield from with_junk("Ising.from_bqm", anneal.Ising.from_bqm, [problem])
+    common = {"num_sweeps": 2, "seed": 1, "interrupt_function": bool, "initial_states": [[1, 1, 1]],
+              "initial_states_generator": "tile"}  # fmt: skip
+    one, other = anneal.SimulatedAnnealingSampler(backend), anneal.SimulatedQuantumAnnealingSampler(backend)
+    cooled = {"beta_range": (0.1, 1.0), "num_sweeps_per_beta": 1, "beta_schedule_type": "linear", "beta_schedule": None}
+    yield from with_junk("simulated annealing", one.sample, [problem], common | cooled)
+    ramped = {"num_slices": 4, "beta": 1.0, "gamma": 1.0, "world_lines": True, "num_measured": 1, "Hp_field": None}
+    yield from with_junk("simulated quantum annealing", other.sample, [problem], common | ramped)
+
+
+GROUPS = {f.__name__: f for f in (package, circuits, models, paulis, engines, programs, core, samplers)}
 
 
 def main(group: str, backend: str) -> None:

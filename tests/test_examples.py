@@ -20,6 +20,7 @@ NEEDS = {
     "reuploading.py": ["scipy", "sklearn"],
     "torch_digits.py": ["sklearn", "ketgrad.torch"],
     "ising.py": ["scipy"],
+    "tunnelling.py": ["scipy", "dimod"],
     "vqe.py": ["scipy"],
 }
 NOT_PROGRAMS = {"shared.py", "make_molecules.py"}

@@ -78,8 +78,17 @@ def test_jax_example() -> None:
     np.testing.assert_allclose(names["hessian"], wanted, atol=1e-5)
 
 
+def test_annealing_example() -> None:
+    for package in ("dimod", "networkx", "scipy"):
+        pytest.importorskip(package)
+    comparison = run(BLOCKS[6])["comparison"]
+    assert len(comparison.rows) == 4
+    for row in comparison.rows:
+        assert row.success.best == -12 and row.success.hits > 100 and row.success.reads == 200, row.name
+
+
 def test_every_block_is_tested() -> None:
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7
 
 
 def test_named_targets_and_links_exist() -> None:

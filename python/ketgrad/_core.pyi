@@ -72,6 +72,36 @@ class ShiftPlan:
         uniforms: _Array,
     ) -> tuple[_Array, _Array]: ...
 
+class Spins:
+    def __init__(
+        self,
+        fields: npt.NDArray[np.int32],
+        starts: npt.NDArray[np.int32],
+        neighbours: npt.NDArray[np.int32],
+        couplings: npt.NDArray[np.int32],
+    ) -> None: ...
+    def anneal(
+        self,
+        rates: _Array,
+        sweeps: int,
+        narrow: bool,
+        seed: int,
+        first: int,
+        count: int,
+        initial: npt.NDArray[np.int8],
+    ) -> npt.NDArray[np.int8]: ...
+    def anneal_paths(
+        self,
+        steps: _Array,
+        slices: int,
+        lines: bool,
+        measured: int,
+        seed: int,
+        first: int,
+        count: int,
+        initial: npt.NDArray[np.int8],
+    ) -> tuple[npt.NDArray[np.int8], _Array, _Array]: ...
+
 def probabilities(states: npt.NDArray[Any], bits: list[int]) -> _Array: ...
 def sample(states: npt.NDArray[Any], uniforms: _Array, bits: list[int]) -> npt.NDArray[np.uint64]: ...
 def counts(

@@ -1,4 +1,4 @@
-"""The command `ketgrad`: train, predict, info, compare. Owns: argv, exit codes, what a terminal shows.
+"""The command `ketgrad`: train, predict, anneal, info, compare. Owns: argv, exit codes, what a terminal shows.
 
 Exit codes: 0 fine, 1 an error of ketgrad (one line on stderr), 2 wrong usage, 130 and 143 stopped by SIGINT and
 SIGTERM after a checkpoint was written.
@@ -53,6 +53,11 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="show backend, threads, memory and the largest circuit that fits")
     info.add_argument("--backend", choices=("native", "numba"))
     info.set_defaults(run=_info)
+    anneal = commands.add_parser("anneal", help="anneal an optimisation problem from a file and write a report")
+    if "anneal" in words:  # as for compare
+        from . import anneal_cli
+
+        anneal_cli.add_arguments(anneal)
     compare = commands.add_parser("compare", help="time a training step beside PennyLane's simulators")
     if "compare" in words:  # its arguments are its own; other commands need not load it
         from . import compare as module

@@ -124,6 +124,11 @@ class Console:
         print(f"report          {out / REPORT}")
 
 
+def has_bar() -> bool:
+    """Whether a progress bar can be shown: a terminal and tqdm are there."""
+    return _tqdm() is not None
+
+
 def _tqdm() -> Any:
     """tqdm's bar on a terminal, or None."""
     if not sys.stderr.isatty():

@@ -194,7 +194,7 @@ def minimise(
     limit = -1.0 if tolerance is None else _above("tolerance", tolerance, 0.0)
     values: list[float] = []
     started = time.perf_counter()
-    with _bar(_count("steps", steps), progress) as bar:
+    with progress_bar(_count("steps", steps), progress) as bar:
         for k in range(steps):
             after, value = optimiser.step(objective, here)
             values.append(value)
@@ -218,12 +218,17 @@ class _NoBar:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def update(self) -> None: ...
+    def update(self, n: int = 1) -> None: ...
 
     def set_postfix_str(self, text: str, refresh: bool) -> None: ...
 
 
-def _bar(steps: int, wanted: bool) -> Any:
+def progress_bar(steps: int, wanted: bool = True) -> Any:
+    """tqdm's bar of so many steps, or one that shows nothing.
+
+    Raises:
+        KetgradError: tqdm is missing.
+    """
     if not wanted:
         return _NoBar()
     try:

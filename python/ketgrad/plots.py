@@ -123,3 +123,40 @@ def shares(edges: Array, observed: Array, wanted: Array, title: str, x_label: st
     axes.stairs(wanted, edges, color=INK, label="Haar")
     axes.legend(frameon=False)
     return figure
+
+
+def curves(
+    lines: Sequence[tuple[str, npt.ArrayLike, npt.ArrayLike]],
+    title: str,
+    x_label: str,
+    y_label: str,
+    *,
+    log: str = "",
+    points: bool = True,
+) -> Any:
+    """Lines (name, x, y), with points; the axes named in `log`, of "x", "y" and "xy", are logarithmic."""
+    figure, axes = _axes(title, x_label, y_label)
+    for k, (name, x, y) in enumerate(lines):
+        axes.plot(x, y, "o-" if points else "-", color=COLORS[k % len(COLORS)], markersize=4, label=name)
+    axes.set(**{f"{axis}scale": "log" for axis in log})
+    if len(lines) > 1:
+        axes.legend(frameon=False)
+    return figure
+
+
+def intervals(names: Sequence[str], values: Array, low: Array, high: Array, title: str, x_label: str) -> Any:
+    """Values with intervals, one to a row, on a logarithmic axis; what has no end is an arrow, no value a note."""
+    figure, axes = _axes(title, x_label, "", height=1.4 + 0.42 * len(names))
+    axes.set_xscale("log")
+    for k, (value, a, b) in enumerate(zip(values, low, high, strict=True)):
+        color = COLORS[k % len(COLORS)]
+        if np.isfinite(value):
+            axes.plot(value, k, "o", color=color)
+        if np.isfinite(b):
+            axes.plot([a, b], [k, k], color=color)
+        else:
+            axes.annotate("", (3 * a, k), (a, k), arrowprops={"arrowstyle": "->", "color": color})
+            axes.plot([a, 3 * a], [k, k], alpha=0)  # so that the arrow is inside
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    return figure

@@ -6,7 +6,7 @@ Owns: the page and its words. May not know: how anything on it was computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +59,43 @@ def render(outcome: Outcome) -> str:
         _confusion_and_classical(outcome),
         _circuit(outcome),
         f'<div class="two">{_times(outcome)}{_settings(outcome)}</div>',
-        _footer(outcome),
+        footer(outcome.engine),
     ]
-    title = f"ketgrad: {escape(outcome.dataset.name)}"
+    return page(f"ketgrad: {outcome.dataset.name}", parts)
+
+
+# what every report is made of
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """An HTML page of parts."""
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
+
+
+def cards(shown: Sequence[tuple[str, str, str]]) -> str:
+    """Large figures: (CSS class, figure, what it is); the first is "main"."""
+    each = "".join(f'<div class="card {c}"><b>{escape(v)}</b><span>{escape(text)}</span></div>' for c, v, text in shown)
+    return f'<div class="cards">{each}</div>'
+
+
+def footer(engine: Mapping[str, Any]) -> str:
+    """Which versions made it."""
+    return f"<footer>ketgrad {engine['version']}, Python {engine['python']} on {engine['machine']}</footer>"
+
+
+def table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], numeric: Sequence[int]) -> str:
+    """Rows are (CSS class, cells); the listed columns are aligned as numbers."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        return "".join(f"<{tag}{' class=n' if k in numeric else ''}>{escape(c)}</{tag}>" for k, c in enumerate(cells))
+
+    top = f"<thead><tr>{line('th', head)}</tr></thead>" if head else ""
+    body = "".join(f"<tr{f' class={name}' if name else ''}>{line('td', cells)}</tr>" for name, cells in rows)
+    return f"<table>{top}<tbody>{body}</tbody></table>"
 
 
 def _percent(value: float) -> str:
@@ -84,15 +113,7 @@ def duration(seconds: float) -> str:
     return f"{int(seconds // 60)} min {seconds % 60:.0f} s"
 
 
-def _table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], numeric: Sequence[int]) -> str:
-    """Rows are (CSS class, cells); the listed columns are aligned as numbers."""
-
-    def line(tag: str, cells: Sequence[str]) -> str:
-        return "".join(f"<{tag}{' class=n' if k in numeric else ''}>{escape(c)}</{tag}>" for k, c in enumerate(cells))
-
-    top = f"<thead><tr>{line('th', head)}</tr></thead>" if head else ""
-    body = "".join(f"<tr{f' class={name}' if name else ''}>{line('td', cells)}</tr>" for name, cells in rows)
-    return f"<table>{top}<tbody>{body}</tbody></table>"
+# the report of a training
 
 
 def _header(o: Outcome) -> str:
@@ -106,17 +127,14 @@ def _header(o: Outcome) -> str:
 
 def _cards(o: Outcome) -> str:
     result = o.results[0]
-    cards = [("main", _percent(o.accuracies[0]), f"test accuracy, seed {o.seeds[0]}")]
+    shown = [("main", _percent(o.accuracies[0]), f"test accuracy, seed {o.seeds[0]}")]
     if len(o.seeds) > 1:
-        cards.append(("", _percent(o.median), f"median of {len(o.seeds)} seeds"))
+        shown.append(("", _percent(o.median), f"median of {len(o.seeds)} seeds"))
     if o.baselines:
-        cards.append(("", _percent(o.baselines[0].median), "classical network of as many parameters"))
-    cards.append(("", duration(result.times["step"]), "per training step (median)"))
-    cards.append(("", duration(result.times["train"]), f"of training, {o.settings.epochs} epochs"))
-    shown = "".join(
-        f'<div class="card {c}"><b>{escape(v)}</b><span>{escape(text)}</span></div>' for c, v, text in cards
-    )
-    return f'<div class="cards">{shown}</div>'
+        shown.append(("", _percent(o.baselines[0].median), "classical network of as many parameters"))
+    shown.append(("", duration(result.times["step"]), "per training step (median)"))
+    shown.append(("", duration(result.times["train"]), f"of training, {o.settings.epochs} epochs"))
+    return cards(shown)
 
 
 def _loss(o: Outcome) -> str:
@@ -163,7 +181,7 @@ def _classical(o: Outcome) -> str:
         ("", [b.name, f"{b.parameters:,}", _percent(b.median), _spread(b.accuracies), duration(b.seconds)])
         for b in o.baselines
     ]
-    table = _table(["model", "parameters", "test accuracy", "range", "one training"], rows, (1, 2, 3, 4))
+    shown = table(["model", "parameters", "test accuracy", "range", "one training"], rows, (1, 2, 3, 4))
     if not o.baselines:
         note = "The classical models were not trained: they were switched off, or scikit-learn is not installed."
     else:
@@ -173,7 +191,7 @@ def _classical(o: Outcome) -> str:
             f"{duration(o.baselines[0].seconds)}. The hybrid network's defaults were chosen on digits. A simulated "
             "circuit of this size has no advantage over it, and none is claimed."
         )
-    return f'<section><h2>Beside classical models</h2>{table}<p class="note">{escape(note)}</p>{_seeds(o)}</section>'
+    return f'<section><h2>Beside classical models</h2>{shown}<p class="note">{escape(note)}</p>{_seeds(o)}</section>'
 
 
 def _verdict(o: Outcome) -> str:
@@ -197,7 +215,7 @@ def _seeds(o: Outcome) -> str:
         ("", [str(s), _percent(a), duration(r.times["train"])])
         for s, a, r in zip(o.seeds, o.accuracies, o.results, strict=True)
     ]
-    return f"<h2 style='margin-top:22px'>Seeds</h2>{_table(['seed', 'test accuracy', 'training'], rows, (1, 2))}"
+    return f"<h2 style='margin-top:22px'>Seeds</h2>{table(['seed', 'test accuracy', 'training'], rows, (1, 2))}"
 
 
 def _circuit(o: Outcome) -> str:
@@ -226,7 +244,7 @@ def _times(o: Outcome) -> str:
         ("checkpoints, all", duration(result.times["checkpoint"])),
     ]
     rows += [(b.name, duration(b.seconds)) for b in o.baselines]
-    return f"<section><h2>Times</h2>{_table((), [('', r) for r in rows], (1,))}</section>"
+    return f"<section><h2>Times</h2>{table((), [('', r) for r in rows], (1,))}</section>"
 
 
 def _settings(o: Outcome) -> str:
@@ -245,9 +263,4 @@ def _settings(o: Outcome) -> str:
         ("learning rate", f"{s.lr:g}, cosine to 0"),
         ("weight decay, input noise", f"{s.decay:g}, {s.noise:g}"),
     ]
-    return f"<section><h2>Settings</h2>{_table((), [('', (k, str(v))) for k, v in rows], (1,))}</section>"
-
-
-def _footer(o: Outcome) -> str:
-    info = o.engine
-    return f"<footer>ketgrad {info['version']}, Python {info['python']} on {info['machine']}</footer>"
+    return f"<section><h2>Settings</h2>{table((), [('', (k, str(v))) for k, v in rows], (1,))}</section>"

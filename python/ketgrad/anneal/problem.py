@@ -5,6 +5,7 @@ Owns: fields, couplings, labels; energies of spins. May not know: engines, files
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +14,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ParameterError
+from ..errors import ArgumentTypeError, KetgradError, ParameterError
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+
+
+def needed(package: str) -> Any:
+    """An optional package, or a part of one.
+
+    Raises:
+        KetgradError: it is not installed.
+    """
+    top = package.split(".")[0]
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != top:
+            raise
+        raise KetgradError(f"annealing needs {top} for this, which is missing; pip install 'ketgrad[anneal]'") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +91,22 @@ class Ising:
             if len(bad):
                 raise ParameterError(f"Ising: {what} must be finite, got {values[bad[0]]} at {bad[0]}")
         p.sort(axis=1)
-        distinct, where = np.unique(p, axis=0, return_inverse=True)
-        total = np.bincount(where.reshape(-1), weights=j, minlength=len(distinct)) if len(p) else j
+        distinct, where = np.unique(p[:, 0] * n + p[:, 1], return_inverse=True)
+        total = np.bincount(where, weights=j, minlength=len(distinct)) if len(p) else j
         kept = total != 0
-        return cls(h, np.ascontiguousarray(distinct[kept]), np.ascontiguousarray(total[kept]), float(offset), names)
+        return cls(h, np.stack(np.divmod(distinct[kept], n), axis=1), total[kept], float(offset), names)
 
     @classmethod
     def from_bqm(cls, bqm: Any) -> Ising:
         """From a `dimod.BinaryQuadraticModel` of either vartype, or what has its `to_ising`."""
-        linear, quadratic, offset = bqm.to_ising()
+        if not hasattr(bqm, "to_ising") or not hasattr(bqm, "variables"):
+            raise ArgumentTypeError(f"Ising: expected a dimod.BinaryQuadraticModel, got {type(bqm).__name__}")
         names = tuple(bqm.variables)
+        if hasattr(bqm, "to_numpy_vectors"):
+            spin = bqm if bqm.vartype.name == "SPIN" else bqm.change_vartype("SPIN", inplace=False)
+            fields, (rows, columns, couplings), offset = spin.to_numpy_vectors(variable_order=names)
+            return cls.of(fields, np.stack([rows, columns], axis=1), couplings, float(offset), names)
+        linear, quadratic, offset = bqm.to_ising()
         index = {v: k for k, v in enumerate(names)}
         return cls.of(
             [linear[v] for v in names],
@@ -93,6 +115,47 @@ class Ising:
             float(offset),
             names,
         )
+
+    @classmethod
+    def from_bits(
+        cls,
+        linear: npt.ArrayLike,
+        pairs: npt.ArrayLike = (),
+        quadratic: npt.ArrayLike = (),
+        offset: float = 0.0,
+        labels: Iterable[Hashable] | None = None,
+    ) -> Ising:
+        """From E(b) = offset + sum_k linear[k] b_k + sum_e quadratic[e] b_i b_j of bits b = (1 + s) / 2; as `of`."""
+        both = cls.of(linear, pairs, quadratic, offset, labels)  # checked, repeated pairs merged
+        fields = both.fields / 2
+        for column in both.pairs.T:
+            fields += np.bincount(column, weights=both.couplings, minlength=both.n) / 4
+        constant = both.offset + both.fields.sum() / 2 + both.couplings.sum() / 4
+        return cls.of(fields, both.pairs, both.couplings / 4, constant, both.labels)
+
+    def to_bits(self) -> tuple[Array, Indices, Array, float]:
+        """(linear (n,), pairs (E, 2), quadratic (E,), offset) of the same energies, see `from_bits`."""
+        linear = 2 * self.fields
+        for column in self.pairs.T:
+            linear -= 2 * np.bincount(column, weights=self.couplings, minlength=self.n)
+        constant = self.offset - self.fields.sum() + self.couplings.sum()
+        return linear, self.pairs, 4 * self.couplings, float(constant)
+
+    def to_bqm(self) -> Any:
+        """The same problem as a `dimod.BinaryQuadraticModel` of spins, for other samplers (needs dimod)."""
+        model = needed("dimod").BinaryQuadraticModel("SPIN")
+        model.add_linear_from(zip(self.labels, self.fields.tolist(), strict=True))
+        names = self.labels
+        model.add_quadratic_from(
+            (names[i], names[j], c) for (i, j), c in zip(self.pairs.tolist(), self.couplings.tolist(), strict=True)
+        )
+        model.offset = self.offset
+        return model
+
+    def sample_set(self, spins: npt.ArrayLike) -> Any:
+        """A `dimod.SampleSet` of spins (R, n), in their order, with their energies (needs dimod)."""
+        rows, made = np.asarray(spins), needed("dimod").SampleSet
+        return made.from_samples((rows, list(self.labels)), "SPIN", self.energies(rows), sort_labels=False)
 
     @property
     def n(self) -> int:
@@ -104,11 +167,17 @@ class Ising:
         """Without fields the energy is the same when all spins turn over."""
         return bool(self.fields.any())
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether minus the energy is the weight of a cut: of a graph with weights 2 * couplings."""
+        size = float(np.abs(self.couplings).sum())
+        return not self.has_fields and abs(self.offset + self.couplings.sum()) <= 1e-9 * max(1.0, size)
+
     @cached_property
     def neighbours(self) -> tuple[Indices, Indices, Array]:
         """(starts (n + 1,), neighbours (2 E,), couplings (2 E,)): each pair from both sides, row by row."""
         both = np.concatenate([self.pairs, self.pairs[:, ::-1]])
-        order = np.lexsort((both[:, 1], both[:, 0]))
+        order = np.argsort(both[:, 0] * self.n + both[:, 1])
         starts = np.searchsorted(both[order, 0], np.arange(self.n + 1))
         return starts, both[order, 1].copy(), np.concatenate([self.couplings] * 2)[order]
 
@@ -125,10 +194,11 @@ class Ising:
             raise ParameterError("Ising: spins are +1 or -1; for bits b use 2 b - 1")
         rows = np.atleast_2d(s)
         out = self.offset + rows @ self.fields
-        step = max(1, (1 << 22) // max(1, len(self.pairs)))
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step].astype(np.float64)
-            out[start : start + step] += (some[:, self.pairs[:, 0]] * some[:, self.pairs[:, 1]]) @ self.couplings
+        columns = np.ascontiguousarray(rows.T, dtype=np.int8)  # a pair's spins of all rows lie together
+        step = max(1, (1 << 20) // max(1, len(rows)))
+        for start in range(0, len(self.pairs), step):
+            a, b = self.pairs[start : start + step].T
+            out += self.couplings[start : start + step] @ (columns[a] * columns[b]).astype(np.float64)
         return np.asarray(out if s.ndim == 2 else out[0])
 
     def __repr__(self) -> str:

@@ -27,6 +27,7 @@ from ..program import Opcode, Program
 
 if TYPE_CHECKING:
     from .shifted import ShiftedPlan
+    from .spins import SpinEngine, SpinModel
 
 Array = npt.NDArray[np.float64]
 States = npt.NDArray[Any]  # (B, 2^n) complex64 or complex128
@@ -300,6 +301,10 @@ class Backend(ABC):
         """How often `sample` draws each outcome, for each row. Needs 16 bytes a shot and 32 MiB beside the result."""
         bits = _checked_bits(states, bits)
         return self._counts(np.ascontiguousarray(states), _uniforms(states, uniforms), bits)
+
+    @abstractmethod
+    def prepare_spins(self, model: SpinModel) -> SpinEngine:
+        """Make a model of spins ready to be annealed."""
 
     @abstractmethod
     def info(self) -> dict[str, Any]:

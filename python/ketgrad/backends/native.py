@@ -5,6 +5,7 @@ Owns: nothing but that. Importing this module where the core is absent raises Mo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..memory import require_states
 from ..program import Program
 from .contract import Array, Backend, Outcomes, Plan, States, Tallies
 from .shifted import Integers, Setting, ShiftedPlan, Shifts
+from .spins import ReadRange, SpinEngine, SpinModel, Spins
 
 MAX_SHIFT_BITS = 13  # kMaxShiftBits in csrc/shifts.hpp
 _SHIFT_TILES = 80  # held at most, but for three a thread
@@ -108,6 +110,29 @@ class NativeShifts(ShiftedPlan):
         )
 
 
+class NativeSpins(SpinEngine):
+    """A model of spins, held by the engine."""
+
+    updates_per_second = 2e8
+
+    def __init__(self, model: SpinModel) -> None:
+        super().__init__(model)
+        self._core = _core.Spins(model.fields, model.starts, model.neighbours, model.couplings)
+
+    def together(self, slices: int = 1) -> int:
+        if slices > 1:
+            return 32 // math.gcd(slices, 32) * _core.num_threads()
+        return (64 if self.model.narrow else 16) * _core.num_threads()
+
+    def _anneal(self, rates: Array, sweeps: int, reads: ReadRange) -> Spins:
+        return self._core.anneal(rates, sweeps, self.model.narrow, *reads)
+
+    def _anneal_paths(
+        self, steps: Array, slices: int, lines: bool, measured: int, reads: ReadRange
+    ) -> tuple[Spins, Array, Array]:
+        return self._core.anneal_paths(steps, slices, lines, measured, *reads)
+
+
 class NativeBackend(Backend):
     """The C++ engine."""
 
@@ -134,6 +159,9 @@ class NativeBackend(Backend):
         if program.n_bits > MAX_SHIFT_BITS:
             return super()._prepare_shifts(program, dtype)
         return NativeShifts(program, dtype)
+
+    def prepare_spins(self, model: SpinModel) -> SpinEngine:
+        return NativeSpins(model)
 
     def _probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
         return _core.probabilities(states, list(bits))

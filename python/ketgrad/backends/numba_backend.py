@@ -26,6 +26,7 @@ from .numba_large import TilePass, plan
 from .numba_table import Span, Step, decode, ranges, spans, steps
 from .numba_terms import TermTable
 from .numba_threads import check, run, share
+from .spins import SpinEngine, SpinModel
 
 TILED_BITS = 10  # from here on a state goes through tiles, by itself
 LARGE_BITS = 18  # from here on the threads share one state
@@ -293,6 +294,11 @@ class NumbaBackend(Backend):
 
     def _prepare(self, program: Program, dtype: np.dtype[Any]) -> Plan:
         return NumbaPlan(program, dtype, self)
+
+    def prepare_spins(self, model: SpinModel) -> SpinEngine:
+        from .numba_anneal import NumbaSpins
+
+        return NumbaSpins(model, self.num_threads)
 
     def _probabilities(self, states: States, bits: tuple[int, ...]) -> Array:
         where, shift = measure.positions(bits)

@@ -1,0 +1,253 @@
+"""`ExactAnnealing`: the Schroedinger equation of an anneal, solved on the whole state vector.
+
+Owns: anneals and what is measured on the way. May not know: how a step is made, dimod.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ArgumentError, ArgumentTypeError, OutOfMemoryError, StateError
+from ..memory import available_bytes, format_bytes, largest_n_bits
+from ..optimise import progress_bar
+from .exact_gradient import AnnealGradient, gradient
+from .exact_result import AnnealResult, Track
+from .exact_space import Problem, Space, check_problem, is_even
+from .exact_steps import Angles, Sweeper, angles, check_order
+from .problem import Ising
+from .schedules import Path, Schedule
+
+Array = npt.NDArray[np.float64]
+States = npt.NDArray[Any]
+FINEST = {"complex64": 1e-5, "complex128": 1e-11}  # tolerances that rounding leaves room for
+MOST_STEPS = 10**7
+SMALL = 16  # qubits that need no look at the memory
+
+
+class ExactAnnealing:
+    """Anneals of one problem; what it prepares is shared by all of them.
+
+    Example:
+        >>> result = ExactAnnealing(problem).run("linear", 20.0)
+        >>> result.success[-1], result.energies[-1], result.sample(100, seed=1)
+
+    Args:
+        problem: an `Ising`, or a `Diagonal` of any energies.
+        order: of a step, 4 (six rotations of all qubits) or 2 (one).
+        dtype: "complex128" or "complex64".
+        backend: "native" or "numba"; None for the one that is there.
+        parity: whether to stay among the even states, half of all; None: where the problem has no fields and the anneal
+            starts in the driver's ground state.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        order: int = 4,
+        dtype: str = "complex128",
+        backend: str | None = None,
+        parity: bool | None = None,
+    ) -> None:
+        self.problem = check_problem(problem)
+        self.order = check_order(order)
+        if str(dtype) not in FINEST:
+            raise ArgumentError(f"dtype must be complex64 or complex128, got {dtype!r}")
+        if parity and (problem.n < 2 or not is_even(problem)):
+            raise ArgumentError("parity=True needs a problem of two spins or more, and without fields")
+        self.dtype, self.backend, self._parity = str(dtype), backend, parity
+        self._sweepers: dict[bool, Sweeper] = {}
+
+    def run(
+        self,
+        schedule: Any = "linear",
+        time: float | None = None,
+        *,
+        path: Any = None,
+        steps: int | None = None,
+        tolerance: float = 1e-6,
+        initial: Any = None,
+        records: int = 20,
+        levels: int = 0,
+        progress: bool = False,
+        interrupt: Callable[[], bool] | None = None,
+    ) -> AnnealResult:
+        """Anneal once.
+
+        Args:
+            schedule: what `Schedule.of` takes: "linear", "circular", "quadratic", a CSV file, (A, B), (s, A, B).
+            time: of the anneal from s = 0 to 1, in units of the inverse of A and B.
+            path: instead of a time, [[t, s], ...], linear in between: pauses, quenches, reverse annealing.
+            steps: how many; None: as many as the tolerance asks for, found by anneals with different numbers.
+            tolerance: of the success probability, and of the energy as a share of the range of all energies. From
+                1e-11, 1e-5 in complex64.
+            initial: None for the driver's ground state, (n,) spins +-1, or (2^n,) amplitudes.
+            records: about how many times, evenly spread, the energy and the success probability are noted.
+            levels: how many of the lowest eigenstates of H(s) to look for at each of these times (needs scipy); their
+                populations are noted, too.
+            progress: a bar of steps (needs tqdm).
+            interrupt: called between chunks of steps; once it returns True, the anneal ends where it is.
+
+        Raises:
+            ArgumentError, ArgumentTypeError, ParameterError, StateError: an argument out of its range.
+            OutOfMemoryError: the state does not fit; the text names the largest that does.
+        """
+        plan, path = Schedule.of(schedule), Path.of(time, path)
+        fine = self._tolerance(tolerance) if steps is None else 0.0
+        count = _count("steps", steps, 1, MOST_STEPS) if steps is not None else 0
+        records, levels = _count("records", records, 1, 10**6), _count("levels", levels, 0, 64)
+        if interrupt is not None and not callable(interrupt):
+            raise ArgumentTypeError(f"interrupt is a function without arguments, got {interrupt!r:.60}")
+        sweeper = self._sweeper(path, initial, 3)
+        start = self._start(sweeper.space, initial)
+
+        def anneal(number: int, few: int) -> Track:
+            drive = angles(plan, path, number, self.order)
+            track = Track(sweeper.space, plan, path, records, few)
+            self._drive(sweeper, drive, start, track, progress, interrupt)
+            return track
+
+        if steps is not None:
+            return anneal(count, levels).result(self, None)
+        number = self._guess(plan, path, sweeper.space)
+        coarse, number = anneal(number, 0), number + (number + 1) // 2
+        while not coarse.interrupted:
+            track = anneal(number, 0)
+            error = track.distance(coarse) / ((track.steps / coarse.steps) ** self.order - 1)
+            if track.interrupted or error <= fine:
+                return (anneal(number, levels) if levels and not track.interrupted else track).result(self, error)
+            coarse, number = track, math.ceil(number * min(8.0, max(1.2, (2 * error / fine) ** (1 / self.order))))
+            if number > MOST_STEPS:
+                raise ArgumentError(f"a tolerance of {fine:g} needs more than {MOST_STEPS:,} steps; take a larger one")
+        return coarse.result(self, None)
+
+    def gradient(
+        self,
+        schedule: Any = "linear",
+        time: float | None = None,
+        *,
+        path: Any = None,
+        steps: int | None = None,
+        objective: Any = "energy",
+        initial: Any = None,
+    ) -> AnnealGradient:
+        """The derivative of the final energy or success probability, by the adjoint method.
+
+        It is that of the anneal in as many steps, exactly, whatever their error. Memory for six states; about eight
+        times as long as the anneal.
+
+        Args:
+            schedule, time, path, initial: as for `run`.
+            steps: how many; None for about as many as a tolerance of 1e-6 needs.
+            objective: "energy", "success", or (2^n,) values of a diagonal observable.
+
+        Raises:
+            As for `run`.
+        """
+        plan, path = Schedule.of(schedule), Path.of(time, path)
+        sweeper = self._sweeper(path, initial, 7)
+        number = 2 * self._guess(plan, path, sweeper.space) if steps is None else _count("steps", steps, 1, MOST_STEPS)
+        drive = angles(plan, path, number, self.order)
+        return gradient(sweeper, drive, plan, path, self._start(sweeper.space, initial), objective)
+
+    # inside
+
+    def _tolerance(self, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)):
+            raise ArgumentTypeError(f"tolerance is a number, got {value!r:.60}")
+        low = FINEST[self.dtype]
+        if not low <= value < 1:
+            hint = "; dtype='complex128' goes to 1e-11" if self.dtype == "complex64" else ""
+            raise ArgumentError(f"tolerance must be from {low:g} to below 1 in {self.dtype}, got {value:g}{hint}")
+        return float(value)
+
+    def _sweeper(self, path: Path, initial: Any, states: int) -> Sweeper:
+        """The sweeper for a start, after a look at the memory for so many states."""
+        if initial is None and path.values[0] > 0:
+            raise ArgumentError(
+                f"a path from s = {path.values[0]:g} needs an initial state; the driver's ground state belongs to s = 0"
+            )
+        if initial is not None and self._parity:
+            raise ArgumentError("parity=True starts in the driver's ground state; leave out initial or parity")
+        parity = self._parity
+        if parity is None:
+            parity = initial is None and self.problem.n > 1 and is_even(self.problem)
+        each = states * np.dtype(self.dtype).itemsize + (8 if isinstance(self.problem, Ising) else 28)
+        most = max(SMALL, largest_n_bits(each)) + parity
+        if self.problem.n > most:
+            smaller = " (complex64 takes half)" if self.dtype == "complex128" else ""
+            raise OutOfMemoryError(
+                f"exact annealing of {self.problem.n} spins takes {states} states of 2**{self.problem.n - parity} "
+                f"amplitudes{smaller}, and {format_bytes(available_bytes())} are available. At most {most} spins fit; "
+                "larger problems are for simulated quantum annealing, SimulatedQuantumAnnealer"
+            )
+        if parity not in self._sweepers:
+            self._sweepers[parity] = Sweeper(Space(self.problem, parity), self.order, self.dtype, self.backend)
+        return self._sweepers[parity]
+
+    def _start(self, space: Space, initial: Any) -> States:
+        size = 1 << space.qubits
+        if initial is None:
+            return np.full((1, size), size**-0.5, dtype=self.dtype)
+        given = np.asarray(initial)
+        if given.shape == (size,) and given.dtype.kind in "fciu":
+            norm = float(np.linalg.norm(given))
+            if not abs(norm - 1) < 1e-4:
+                raise StateError(f"an initial state has norm 1, got {norm:.6g}")
+            return (given / norm).astype(self.dtype)[None]
+        if given.shape != (space.problem.n,):
+            n = space.problem.n
+            raise StateError(f"an initial state is {n} spins or {size} amplitudes, got shape {given.shape}")
+        state = np.zeros((1, size), dtype=self.dtype)
+        state[0, space.index(given)] = 1
+        return state
+
+    def _guess(self, schedule: Schedule, path: Path, space: Space) -> int:
+        """Steps whose error is near 1e-6 in order 4: what turns in one is about a radian."""
+        times = np.linspace(0, path.total, 257)
+        a, b = schedule(path(times))
+        rate = float(np.mean(2 * np.abs(a) + space.flip_energy * np.abs(b)))
+        share = 0.5 if self.order == 4 else 5.0
+        return max(4, math.ceil(min(rate * path.total * share, MOST_STEPS / 2)))
+
+    def _drive(
+        self,
+        sweeper: Sweeper,
+        drive: Angles,
+        start: States,
+        track: Track,
+        progress: bool,
+        interrupt: Callable[[], bool] | None,
+    ) -> None:
+        total, before = len(drive.phases), 0
+        with progress_bar(total, progress) as bar:
+            track.see(0, drive, start[0])
+            for done, state in sweeper.forward(drive, start):
+                track.see(done, drive, state[0])
+                bar.update(done - before)
+                before = done
+                if done < total and interrupt is not None and interrupt():
+                    track.stop(done, drive, state[0])
+                    return
+
+
+def anneal(problem: Problem, schedule: Any = "linear", time: float | None = None, **options: Any) -> AnnealResult:
+    """One exact anneal: `ExactAnnealing(problem, ...).run(schedule, time, ...)` with the options of both."""
+    own = {k: options.pop(k) for k in ("order", "dtype", "backend", "parity") if k in options}
+    return ExactAnnealing(problem, **own).run(schedule, time, **options)
+
+
+def _count(name: str, value: Any, low: int, high: int) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise ArgumentTypeError(f"{name} is an integer, got {value!r:.60}")
+    if not low <= value <= high:
+        raise ArgumentError(f"{name} must be from {low:,} to {high:,}, got {value}")
+    return int(value)
