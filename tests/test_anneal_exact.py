@@ -239,9 +239,9 @@ def test_one_spin_and_no_terms():
 
 def test_too_many_spins_are_named_with_what_fits(monkeypatch):
     monkeypatch.setenv("KETGRAD_MAX_MEMORY", str(1 << 30))
-    with pytest.raises(OutOfMemoryError, match=r"40 spins .* At most 24 spins .* SimulatedQuantumAnnealer"):
+    with pytest.raises(OutOfMemoryError, match=r"40 spins .* At most 23 spins .* SimulatedQuantumAnnealer"):
         anneal(Ising.of(np.ones(40)), "linear", 1.0)
-    with pytest.raises(OutOfMemoryError, match="At most 25 spins"):
+    with pytest.raises(OutOfMemoryError, match="At most 24 spins"):
         anneal(ring(2000), "linear", 1.0)
     with pytest.raises(OutOfMemoryError, match="spins"):
         Diagonal.from_function(30, lambda s: s[:, 0])

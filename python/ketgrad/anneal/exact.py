@@ -26,6 +26,7 @@ Array = npt.NDArray[np.float64]
 States = npt.NDArray[Any]
 FINEST = {"complex64": 1e-5, "complex128": 1e-11}  # tolerances that rounding leaves room for
 MOST_STEPS = 10**7
+RUN_STATES, GRADIENT_STATES = 4, 11  # held at once; `bench/anneal_exact.py` measures the first
 SMALL = 16  # qubits that need no look at the memory
 
 
@@ -106,24 +107,25 @@ class ExactAnnealing:
         records, levels = _count("records", records, 1, 10**6), _count("levels", levels, 0, 64)
         if interrupt is not None and not callable(interrupt):
             raise ArgumentTypeError(f"interrupt is a function without arguments, got {interrupt!r:.60}")
-        sweeper = self._sweeper(path, initial, 3)
+        sweeper = self._sweeper(path, initial, RUN_STATES)
         start = self._start(sweeper.space, initial)
 
-        def anneal(number: int, few: int) -> Track:
+        def anneal(number: int, noted: int, few: int) -> Track:
             drive = angles(plan, path, number, self.order)
-            track = Track(sweeper.space, plan, path, records, few)
+            track = Track(sweeper.space, plan, path, noted, few)
             self._drive(sweeper, drive, start, track, progress, interrupt)
             return track
 
         if steps is not None:
-            return anneal(count, levels).result(self, None)
+            return anneal(count, records, levels).result(self, None)
         number = self._guess(plan, path, sweeper.space)
-        coarse, number = anneal(number, 0), number + (number + 1) // 2
+        coarse = anneal((number + 1) // 2, 1, 0)
         while not coarse.interrupted:
-            track = anneal(number, 0)
+            track = anneal(number, records, 0)
             error = track.distance(coarse) / ((track.steps / coarse.steps) ** self.order - 1)
             if track.interrupted or error <= fine:
-                return (anneal(number, levels) if levels and not track.interrupted else track).result(self, error)
+                again = levels and not track.interrupted
+                return (anneal(number, records, levels) if again else track).result(self, error)
             coarse, number = track, math.ceil(number * min(8.0, max(1.2, (2 * error / fine) ** (1 / self.order))))
             if number > MOST_STEPS:
                 raise ArgumentError(f"a tolerance of {fine:g} needs more than {MOST_STEPS:,} steps; take a larger one")
@@ -141,7 +143,7 @@ class ExactAnnealing:
     ) -> AnnealGradient:
         """The derivative of the final energy or success probability, by the adjoint method.
 
-        It is that of the anneal in as many steps, exactly, whatever their error. Memory for six states; about eight
+        It is that of the anneal in as many steps, exactly, whatever their error. Memory for eleven states; about six
         times as long as the anneal.
 
         Args:
@@ -153,8 +155,8 @@ class ExactAnnealing:
             As for `run`.
         """
         plan, path = Schedule.of(schedule), Path.of(time, path)
-        sweeper = self._sweeper(path, initial, 7)
-        number = 2 * self._guess(plan, path, sweeper.space) if steps is None else _count("steps", steps, 1, MOST_STEPS)
+        sweeper = self._sweeper(path, initial, GRADIENT_STATES)
+        number = self._guess(plan, path, sweeper.space) if steps is None else _count("steps", steps, 1, MOST_STEPS)
         drive = angles(plan, path, number, self.order)
         return gradient(sweeper, drive, plan, path, self._start(sweeper.space, initial), objective)
 
@@ -211,11 +213,11 @@ class ExactAnnealing:
         return state
 
     def _guess(self, schedule: Schedule, path: Path, space: Space) -> int:
-        """Steps whose error is near 1e-6 in order 4: what turns in one is about a radian."""
+        """Steps whose error is near 1e-6 in order 4: in one, what turns turns by about a radian."""
         times = np.linspace(0, path.total, 257)
         a, b = schedule(path(times))
         rate = float(np.mean(2 * np.abs(a) + space.flip_energy * np.abs(b)))
-        share = 0.5 if self.order == 4 else 5.0
+        share = 0.75 if self.order == 4 else 7.5
         return max(4, math.ceil(min(rate * path.total * share, MOST_STEPS / 2)))
 
     def _drive(

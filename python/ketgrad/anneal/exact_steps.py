@@ -40,6 +40,7 @@ SPLITTINGS: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {
     4: ((*_A, _A3, _A3, *_A[::-1]), (*_B, _B3, *_B[::-1])),
 }
 ROTATIONS = 12  # of a chunk: enough to hide what a call takes, few to plan
+LARGE = 17  # from so many qubits on twice as many: there a call copies megabytes
 PHASES_BYTES = 64 << 20  # that the tables of a chunk's phases may take
 
 
@@ -109,7 +110,7 @@ class Sweeper:
             self.size = self._fitting(len(np.unique(space.energies)))
         else:
             self._scales = 2 * space.coefficients
-            self.size = max(self.stages, ROTATIONS)
+            self.size = ROTATIONS << (space.qubits >= LARGE)
         self._plan = self.backend.prepare(lower(self._circuit()).program, self.dtype)
 
     def _fitting(self, values: int) -> int:
