@@ -239,7 +239,7 @@ def test_one_spin_and_no_terms():
 
 def test_too_many_spins_are_named_with_what_fits(monkeypatch):
     monkeypatch.setenv("KETGRAD_MAX_MEMORY", str(1 << 30))
-    with pytest.raises(OutOfMemoryError, match=r"40 spins .* At most 23 spins .* SimulatedQuantumAnnealer"):
+    with pytest.raises(OutOfMemoryError, match=r"40 spins .* At most 23 spins .* SimulatedQuantumAnnealingSampler"):
         anneal(Ising.of(np.ones(40)), "linear", 1.0)
     with pytest.raises(OutOfMemoryError, match="At most 24 spins"):
         anneal(ring(2000), "linear", 1.0)

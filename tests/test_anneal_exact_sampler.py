@@ -9,17 +9,17 @@ import pytest
 
 dimod = pytest.importorskip("dimod")
 
-from ketgrad.anneal import ExactAnnealer, ExactAnnealing, Ising  # noqa: E402
+from ketgrad.anneal import ExactAnnealing, ExactAnnealingSampler, Ising  # noqa: E402
 from ketgrad.errors import ArgumentError, ArgumentTypeError, OutOfMemoryError  # noqa: E402
 
 BACK = [[0, 1], [2.0, 0.4], [4.0, 1]]
 
 
 def test_the_api_of_dimod():
-    dimod.testing.assert_sampler_api(ExactAnnealer())
+    dimod.testing.assert_sampler_api(ExactAnnealingSampler())
 
 
-@dimod.testing.load_sampler_bqm_tests(ExactAnnealer)
+@dimod.testing.load_sampler_bqm_tests(ExactAnnealingSampler)
 class TestModelsOfDimod(unittest.TestCase):
     """dimod's own suite; its methods come from the decorator."""
 
@@ -30,7 +30,7 @@ def bqm():
 
 
 def test_reads_follow_the_final_state(bqm):
-    found = ExactAnnealer().sample(bqm, num_reads=4000, annealing_time=8, seed=5, schedule="circular")
+    found = ExactAnnealingSampler().sample(bqm, num_reads=4000, annealing_time=8, seed=5, schedule="circular")
     dimod.testing.assert_response_energies(found, bqm)
     problem = Ising.from_bqm(bqm)
     scale = 1 / max(np.abs(problem.fields).max(), np.abs(problem.couplings).max())
@@ -46,7 +46,7 @@ def test_reads_follow_the_final_state(bqm):
 
 
 def test_reads_depend_on_seed_and_number_alone(bqm):
-    few, many, other = (ExactAnnealer().sample(bqm, num_reads=n, seed=s) for n, s in ((5, 1), (50, 1), (50, 2)))
+    few, many, other = (ExactAnnealingSampler().sample(bqm, num_reads=n, seed=s) for n, s in ((5, 1), (50, 1), (50, 2)))
     rows = [x.samples(sorted_by=None)._samples for x in (few, many, other)]
     np.testing.assert_array_equal(rows[0], rows[1][:5])
     assert (rows[1] != rows[2]).any() and len(np.unique(rows[1], axis=0)) > 1
@@ -55,20 +55,20 @@ def test_reads_depend_on_seed_and_number_alone(bqm):
 def test_reverse_annealing_starts_where_it_is_told(bqm):
     state = {v: k % 2 for k, v in enumerate(bqm.variables)}
     short = [[0, 1], [1e-6, 0.5], [2e-6, 1]]
-    stays = ExactAnnealer().sample(bqm, num_reads=3, anneal_schedule=short, initial_state=state, seed=1)
+    stays = ExactAnnealingSampler().sample(bqm, num_reads=3, anneal_schedule=short, initial_state=state, seed=1)
     assert all(dict(row) == state for row in stays.samples())
     states = [state, {v: 1 - x for v, x in state.items()}, state]
-    found = ExactAnnealer().sample(bqm, anneal_schedule=short, initial_states=states, seed=1)
+    found = ExactAnnealingSampler().sample(bqm, anneal_schedule=short, initial_states=states, seed=1)
     assert [dict(row) for row in found.samples(sorted_by=None)] == states
     for again in (True, False):
         options = {"num_reads": 6, "anneal_schedule": BACK, "initial_state": state, "reinitialize_state": again}
-        first, second = (ExactAnnealer().sample(bqm, seed=7, **options) for _ in range(2))
+        first, second = (ExactAnnealingSampler().sample(bqm, seed=7, **options) for _ in range(2))
         np.testing.assert_array_equal(first.record.sample, second.record.sample)
         dimod.testing.assert_response_energies(first, bqm)
 
 
 def test_interruption_measures_where_the_anneal_is(bqm):
-    found = ExactAnnealer().sample(bqm, num_reads=4, annealing_time=200.0, interrupt_function=lambda: True)
+    found = ExactAnnealingSampler().sample(bqm, num_reads=4, annealing_time=200.0, interrupt_function=lambda: True)
     assert found.info["interrupted"] and len(found) == 4
     state = dict.fromkeys(bqm.variables, 0)
     calls = []
@@ -78,7 +78,7 @@ def test_interruption_measures_where_the_anneal_is(bqm):
         return len(calls) == 4
 
     options = {"anneal_schedule": BACK, "initial_state": state, "reinitialize_state": False, "steps": 2}
-    found = ExactAnnealer().sample(bqm, num_reads=9, interrupt_function=third, **options)
+    found = ExactAnnealingSampler().sample(bqm, num_reads=9, interrupt_function=third, **options)
     assert found.info["interrupted"] and len(found) == 4
 
 
@@ -100,10 +100,10 @@ def test_interruption_measures_where_the_anneal_is(bqm):
 )
 def test_mistakes_are_refused(bqm, error, text, options):
     with pytest.raises(error, match=text):
-        ExactAnnealer().sample(bqm, **options)
+        ExactAnnealingSampler().sample(bqm, **options)
 
 
 def test_large_models_are_sent_elsewhere():
     bqm = dimod.BinaryQuadraticModel({k: 1.0 for k in range(200)}, {}, "SPIN")
-    with pytest.raises(OutOfMemoryError, match=r"200 spins .* At most \d+ spins fit.*SimulatedQuantumAnnealer"):
-        ExactAnnealer().sample(bqm)
+    with pytest.raises(OutOfMemoryError, match=r"200 spins .* At most \d+ spins fit.*SimulatedQuantumAnnealingSampler"):
+        ExactAnnealingSampler().sample(bqm)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .exact import anneal as anneal
     from .exact_gradient import AnnealGradient as AnnealGradient
     from .exact_result import AnnealResult as AnnealResult
-    from .exact_sampler import ExactAnnealer as ExactAnnealer
+    from .exact_sampler import ExactAnnealingSampler as ExactAnnealingSampler
     from .exact_space import Diagonal as Diagonal
     from .path_integral import SimulatedQuantumAnnealingSampler as SimulatedQuantumAnnealingSampler
     from .problem import Ising as Ising
@@ -35,7 +35,7 @@ _HOMES = {  # name: module
     "AnnealGradient": "exact_gradient",
     "AnnealResult": "exact_result",
     "Diagonal": "exact_space",
-    "ExactAnnealer": "exact_sampler",
+    "ExactAnnealingSampler": "exact_sampler",
     "ExactAnnealing": "exact",
     "Ising": "problem",
     "Path": "schedules",

@@ -189,7 +189,7 @@ class ExactAnnealing:
             raise OutOfMemoryError(
                 f"exact annealing of {self.problem.n} spins takes {states} states of 2**{self.problem.n - parity} "
                 f"amplitudes{smaller}, and {format_bytes(available_bytes())} are available. At most {most} spins fit; "
-                "larger problems are for simulated quantum annealing, SimulatedQuantumAnnealer"
+                "larger problems are for simulated quantum annealing, SimulatedQuantumAnnealingSampler"
             )
         if parity not in self._sweepers:
             self._sweepers[parity] = Sweeper(Space(self.problem, parity), self.order, self.dtype, self.backend)

@@ -1,4 +1,4 @@
-"""`ExactAnnealer`: exact annealing as a dimod sampler, with D-Wave's parameter names. Importing it needs dimod."""
+"""`ExactAnnealingSampler`: exact annealing as a dimod sampler, with D-Wave's parameter names. It needs dimod."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .sampler import GENERATORS, AnnealingSampler, Block, Request, Run, Spins, o
 from .schedules import Path, Schedule
 
 
-class ExactAnnealer(AnnealingSampler):
+class ExactAnnealingSampler(AnnealingSampler):
     """Samples from the final state of an anneal, the Schroedinger equation solved on the whole state vector.
 
     Example:
-        >>> ExactAnnealer().sample(bqm, num_reads=100, annealing_time=50, seed=1).first
+        >>> ExactAnnealingSampler().sample(bqm, num_reads=100, annealing_time=50, seed=1).first
     """
 
     engine = "exact Schroedinger annealing"
