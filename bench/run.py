@@ -24,6 +24,7 @@ PARTS = (
     "kernels.py",
     "shot_gradients.py",
     "jax_function.py",
+    "anneal_classical.py",
 )
 
 if __name__ == "__main__":

@@ -35,9 +35,12 @@ RandomKey threefry(RandomKey key, u32 a, u32 b) {
   return {a, b};
 }
 
-// Sweeps of a single model's reads, `kLanes` at a time.
+// Sweeps of a single model's reads, `kLanes` at a time. Lanes without a read have fields so strong that their spins
+// keep still, and cost no time.
 template <typename T, int kLanes>
 class Group {
+  static constexpr i32 kFrozen = sizeof(T) == 1 ? 127 : 1 << 30;
+
  public:
   Group(const SpinModel& model, const ReadRange& reads, u64 first)
       : model_(model),
@@ -61,9 +64,15 @@ class Group {
   }
 
  private:
+  bool wanted(int l) const { return first_ + static_cast<u64>(l) - reads_.first < reads_.count; }
+
   void start(int l) {
     const u64 number = first_ + static_cast<u64>(l), row = number - reads_.first;
     T* to = signs() + l;
+    if (!wanted(l)) {
+      for (u32 i = 0; i < model_.n; ++i) to[u64{i} * kLanes] = 0;
+      return;
+    }
     if (row < reads_.given) {
       for (u32 i = 0; i < model_.n; ++i) to[u64{i} * kLanes] = reads_.initial[row * model_.n + i] < 0 ? -1 : 0;
       return;
@@ -79,7 +88,8 @@ class Group {
       const T* s = signs() + u64{model_.neighbours[e]} * kLanes;
       for (int l = 0; l < kLanes; ++l) sum[l] -= model_.couplings[e] * (1 + 2 * static_cast<i32>(s[l]));
     }
-    for (int l = 0; l < kLanes; ++l) fields()[u64{i} * kLanes + static_cast<u64>(l)] = static_cast<T>(sum[l]);
+    for (int l = 0; l < kLanes; ++l)
+      fields()[u64{i} * kLanes + static_cast<u64>(l)] = static_cast<T>(wanted(l) ? sum[l] : kFrozen);
   }
 
   const SpinModel& model_;

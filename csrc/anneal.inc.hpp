@@ -190,9 +190,15 @@ KETGRAD_INLINE void tell_neighbours(const WideGraph& g, u32 i, u64 stride, const
                                     const Ints (&flip)[kRegisters], i32* fields) {
   for (u32 e = g.starts[i]; e < g.starts[i + 1]; ++e) {
     i32* to = fields + g.neighbours[e] * stride;
-    for (int r = 0; r < kRegisters; ++r)
-      store_as(to + r * kWords, load_as<Ints>(to + r * kWords) + change(Ints{} + g.twice[e], sign[r], flip[r]));
+    for (int r = 0; r < kRegisters; ++r)  // of words, which may overflow in lanes that nobody reads
+      store_as(to + r * kWords, load_as<Words>(to + r * kWords) +
+                                    change(Words{} + static_cast<u32>(g.twice[e]), (Words)sign[r], (Words)flip[r]));
   }
+}
+
+// s g: what turning over costs.
+KETGRAD_INLINE Ints cost_of(const i32* field, Ints sign) {
+  return (Ints)((load_as<Words>(field) ^ (Words)sign) - (Words)sign);
 }
 
 template <bool kPaths>
@@ -206,7 +212,7 @@ KETGRAD_INLINE void wide_loop(const WideGraph& g, const WideLayout& at, const Wi
       for (int r = 0; r < kRegisters; ++r) {
         const u32 l = lane + static_cast<u32>(r * kWords);
         sign[r] = load_as<Ints>(s + at.sign_at + l);
-        Floats cost = __builtin_convertvector((load_as<Ints>(f + l) ^ sign[r]) - sign[r], Floats) * step.rate;
+        Floats cost = __builtin_convertvector(cost_of(f + l, sign[r]), Floats) * step.rate;
         if constexpr (kPaths) {
           const Ints bonds = 1 + (sign[r] ^ load_as<Ints>(s + at.near + l)) + (sign[r] ^ load_as<Ints>(s + at.far + l));
           cost = rounded(cost) + rounded(__builtin_convertvector(bonds, Floats) * step.bond);
@@ -256,12 +262,12 @@ void line_sweep(const WideGraph& g, const LineLayout& at, const WideStep& step, 
         for (int r = 0; r < kRegisters; ++r) {
           const u32 l = lane + static_cast<u32>(r * kWords);
           const Ints sign = load_as<Ints>(s + half.sign_at + l);
-          sum[r] += (load_as<Ints>(f + half.field_at + l) ^ sign) - sign;
+          sum[r] = (Ints)((Words)sum[r] + (Words)cost_of(f + half.field_at + l, sign));
         }
     for (u32 k = 0; k < 4 && 8u >> k >= at.reads; ++k) {  // lanes of the same read together
       for (int r = 0; r < kRegisters; ++r) store_as(total + r * kWords, sum[r]);
       const Half<float> other = swaps[k].load_from(total);
-      for (int r = 0; r < kRegisters; ++r) sum[r] += (Ints)other.r[r];
+      for (int r = 0; r < kRegisters; ++r) sum[r] = (Ints)((Words)sum[r] + (Words)other.r[r]);
     }
     for (int r = 0; r < kRegisters; ++r) {
       const Random random = random_words(keys + r * kWords, kWideLanes, i, sweep);

@@ -99,7 +99,7 @@ class Paths {
     RandomSpins random(random_key(reads_.seed, index, Purpose::Start));
     for (u32 i = 0; i < model_.n; ++i)
       to[u64{i} * at_.halves[h].sign_stride] =
-          (row < reads_.given ? reads_.initial[row * model_.n + i] < 0 : random(i)) ? -1 : 0;
+          row < reads_.count && (row < reads_.given ? reads_.initial[row * model_.n + i] < 0 : random(i)) ? -1 : 0;
   }
 
   void start_site(u32 i) {
@@ -112,6 +112,9 @@ class Paths {
         const i32* other = signs() + u64{model_.neighbours[e]} * half.sign_stride + half.sign_at;
         for (u32 l = 0; l < lanes_; ++l) f[l] -= model_.couplings[e] * (1 + 2 * other[l]);
       }
+      for (u32 l = 0; l < lanes_; ++l)  // lanes without a read keep still
+        if (first_ - reads_.first + l % at_.reads >= reads_.count)
+          f[l] = (1 << 30) / static_cast<i32>(schedule_.slices);
     }
   }
 

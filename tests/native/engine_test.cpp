@@ -12,6 +12,7 @@
 #include "planner.hpp"
 #include "programs.hpp"
 #include "shifts.hpp"
+#include "spins.hpp"
 
 namespace {
 
@@ -190,6 +191,10 @@ int run(u64 programs, const std::string& wanted) {
       failures += !agree<float>(test, seed, 1e-5, "complex64", isas[k], single[k]);
       failures += !agree<double>(test, seed, 1e-12, "complex128", isas[k], twice[k]);
     }
+  }
+  for (const std::string& isa : isas) {
+    ketgrad::set_isa(isa);
+    failures += !spins::agree(isa);
   }
   for (std::size_t k = 0; k < isas.size(); ++k)
     std::printf("%-16s %llu programs, furthest from scalar: complex64 %.1e, complex128 %.1e\n", isas[k].c_str(),
