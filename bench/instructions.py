@@ -105,7 +105,7 @@ def cases() -> Iterator[tuple[str, Callable[[], Any]]]:
     circuit, count = layers(2, 1, True)
     yield "gradient, 2 qubits", gradient(compiled(circuit, [kg.Z(0)]), np.linspace(-1, 1, count))
     for kind in ("permutations", "rotations", "diagonals", "matrices"):
-        yield f"{kind} gate by gate, 10 qubits", compiled(gates(10, kind), [kg.Z(0)])
+        yield f"{kind} gate by gate, 8 qubits", compiled(gates(8, kind), [kg.Z(0)])
     words = [kg.X(q) @ kg.Z((q + k) % 12) for q in range(12) for k in range(1, 6)]
     yield "60 Pauli words, 12 qubits", compiled(layers(12, 1, False)[0], words)
     sampled = compiled(layers(12, 1, False)[0], [kg.Z(0)])

@@ -81,7 +81,7 @@ class EngineOf final : public Engine {
     const FlushDenormals flush;
     Watch watch(poll);
     auto* tape = dynamic_cast<TapeOf<Real>*>(given);
-    if (tape && (tape->engine != id_ || tape->batch != batch.size || tape->lanes != use_lanes(batch.size)))
+    if (tape && (tape->engine != id_ || tape->batch != batch.size || tape->lanes != estimate(batch.size).in_lanes))
       tape = nullptr;
     const Job job = plan(batch, !tape || tape->consumable, true, out.initial != nullptr);
     const u64 n_shared = static_cast<u64>(source_.n_shared),
@@ -149,7 +149,7 @@ class EngineOf final : public Engine {
 
   Choice choice(u64 batch_size) const override {
     Choice out = estimate(batch_size);
-    const Ready& r = ready(out.in_lanes);
+    const Ready& r = ready(out);
     if (r.tiles)
       for (const TilePass<Real>& pass : r.tiles->passes) out.passes.push_back(pass.facts(r.compiled().layout.groups));
     return out;
@@ -190,15 +190,14 @@ class EngineOf final : public Engine {
   // takes 10 and 0.3 a group, a single sample 8 and 0.8 a group, of which it has fewer, or 0.45 where there are many.
   Choice estimate(u64 batch_size) const {
     const int lane_bits = std::countr_zero(lanes);
-    if (source_.n_bits <= lane_bits) return {true, lanes, 0, 0, {}};
-    if (source_.n_bits > kMaxLanesBits) return {false, lanes, 0, 0, {}};
+    // The numbers of a plan are worked out anew in every call: not for a single tile that is as small.
+    if (source_.n_bits <= lane_bits) return {true, batch_size > lanes, lanes, 0, 0, {}};
+    if (source_.n_bits > kMaxLanesBits) return {false, true, lanes, 0, 0, {}};
     const double groups = static_cast<double>(u64{1} << source_.n_bits), own = groups / static_cast<double>(lanes);
     const double in_lanes = static_cast<double>((batch_size + lanes - 1) / lanes) * (10 + 0.3 * groups);
     const double single = static_cast<double>(batch_size) * (8 + (own < 256 ? 0.8 : 0.45) * own);
-    return {in_lanes <= single, lanes, in_lanes, single, {}};
+    return {in_lanes <= single, true, lanes, in_lanes, single, {}};
   }
-
-  bool use_lanes(u64 batch_size) const { return estimate(batch_size).in_lanes; }
 
   // For one of the two layouts; a large state goes by a plan of tiles.
   struct Ready {
@@ -208,11 +207,12 @@ class EngineOf final : public Engine {
     const Compiled<Real>& compiled() const { return tiles ? tiles->compiled : *small; }
   };
 
-  const Ready& ready(bool in_lanes) const {
-    const int which = in_lanes ? 1 : 0;
+  const Ready& ready(const Choice& choice) const {
+    const bool in_lanes = choice.in_lanes;
+    const int which = !in_lanes ? 0 : choice.planned ? 1 : 2;
     std::call_once(once_[which], [&] {
       const int lane_bits = in_lanes ? 0 : std::countr_zero(lanes), least = tiling().least_bits;
-      if (in_lanes ? least <= kMaxStateBits : source_.n_bits - lane_bits >= std::max(1, least))
+      if (in_lanes ? choice.planned && least <= kMaxStateBits : source_.n_bits - lane_bits >= std::max(1, least))
         ready_[which].tiles = std::make_unique<TilePlan<Real>>(source_, lane_bits);
       else
         ready_[which].small = std::make_unique<Compiled<Real>>(source_, source_.terms, lane_bits);
@@ -223,8 +223,9 @@ class EngineOf final : public Engine {
   // Of calls that go forward, back, and back to the initial states.
   Job plan(const Batch& batch, bool forward, bool back, bool to_start) const {
     if (source_.n_bits > kMaxStateBits) throw std::bad_alloc();
-    const bool in_lanes = use_lanes(batch.size);
-    const Ready& r = ready(in_lanes);
+    const Choice choice = estimate(batch.size);
+    const bool in_lanes = choice.in_lanes;
+    const Ready& r = ready(choice);
     const u64 units = in_lanes ? (batch.size + lanes - 1) / lanes : batch.size;
     const bool by_unit = units > 1 && (in_lanes || source_.n_bits <= kMaxSampleParallelBits);
     const std::vector<bool>* only = r.tiles ? &r.tiles->gates : nullptr;
@@ -258,8 +259,8 @@ class EngineOf final : public Engine {
 
   const u64 id_;
   const Source source_;
-  mutable std::once_flag once_[2];
-  mutable Ready ready_[2];
+  mutable std::once_flag once_[3];  // single, lanes by a plan, lanes gate by gate
+  mutable Ready ready_[3];
 };
 
 }  // namespace

@@ -52,8 +52,8 @@ using Poll = std::function<void()>;  // called about every 20 ms on the calling 
 
 // How a batch runs, and why. Times are estimates for one thread, by size alone; 0 where there is no choice.
 struct Choice {
-  bool in_lanes;
-  std::uint64_t lanes;  // samples of a tile
+  bool in_lanes, planned;  // by a plan, where the layout has one, or gate by gate
+  std::uint64_t lanes;     // samples of a tile
   double lanes_us, single_us;
   std::vector<PassFacts> passes;  // of a tile, or of a sample; none: gate by gate
 };
