@@ -41,7 +41,7 @@ def versions(peers: list[Peer]) -> dict[str, str]:
     for name in ["numpy", "jax", *dict.fromkeys(m for p in peers for m in p.packages)]:
         if not name.startswith("ketgrad"):
             try:
-                out[name] = version(owners.get(name, [name])[0])
+                out[name] = version(owners.get(name.split(".")[0], [name])[0])
             except PackageNotFoundError:
                 out[name] = "not installed"
     return out

@@ -132,7 +132,7 @@ PEERS = {
         _lightning(" VJP", f"{UNBATCHED}; device_vjp=True", device_vjp=True),
         _lightning(", looped", "torch, a QNode call for each sample", True),
         _lightning(" VJP, looped", "torch, a QNode call for each sample; device_vjp=True", True, device_vjp=True),
-        Peer("lightning.kokkos adjoint", UNBATCHED, ("pennylane_lightning_kokkos", "torch"), TORCH,
+        Peer("lightning.kokkos adjoint", UNBATCHED, ("pennylane_lightning.lightning_kokkos_ops", "torch"), TORCH,
              _qnode("lightning.kokkos", "adjoint"), "sample", dtypes=BOTH),
         Peer("default.qubit shift, broadcast", FROZEN, PENNYLANE, TORCH,
              _qnode("default.qubit", "parameter-shift", frozen=True), "shift", frozen=True, batched=True),
