@@ -390,9 +390,11 @@ def samplers(backend: str) -> Iterator[Call]:
               "initial_states_generator": "tile"}  # fmt: skip
     one, other = anneal.SimulatedAnnealingSampler(backend), anneal.SimulatedQuantumAnnealingSampler(backend)
     cooled = {"beta_range": (0.1, 1.0), "num_sweeps_per_beta": 1, "beta_schedule_type": "linear", "beta_schedule": None}
-    yield from with_junk("simulated annealing", one.sample, [problem], common | cooled)
     ramped = {"num_slices": 4, "beta": 1.0, "gamma": 1.0, "world_lines": True, "num_measured": 1, "Hp_field": None}
-    yield from with_junk("simulated quantum annealing", other.sample, [problem], common | ramped)
+    for name, sampler, own in (("simulated annealing", one, cooled), ("simulated quantum annealing", other, ramped)):
+        for called, call in with_junk(name, sampler.sample, [problem], common | own):
+            if called != f"{name} extra = int 1000000":  # a million reads: long, and no mistake
+                yield called, call
 
 
 GROUPS = {f.__name__: f for f in (package, circuits, models, paulis, engines, programs, core, samplers)}

@@ -49,12 +49,12 @@ compile x86 -DKETGRAD_LOWERED=ON
 object=$build/x86/CMakeFiles/engine_test.dir/csrc/kernels_avx512.cpp.o
 [ -e "$object" ] || { echo "AVX-512 was not compiled: see $build/x86" && exit 1; }
 echo "= this processor; AVX-512 is compiled in any case" && "$build/x86/engine_test" 500
-echo "= x86-64 with AVX2" && emulated Haswell "$build/x86/engine_test" 60 baseline,avx512-lowered,avx2
-echo "= x86-64 of 2008" && emulated Nehalem "$build/x86/engine_test" 200 baseline
+echo "= x86-64 with AVX2" && emulated Haswell "$build/x86/engine_test" 12 baseline,avx512-lowered,avx2
+echo "= x86-64 of 2008" && emulated Nehalem "$build/x86/engine_test" 50 baseline
 
 compile aarch64 -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
   -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_EXE_LINKER_FLAGS=-static
-echo "= 64-bit ARM" && qemu-aarch64 "$build/aarch64/engine_test" 500 neon
+echo "= 64-bit ARM" && qemu-aarch64 "$build/aarch64/engine_test" 100 neon
 
 echo "= the package on x86-64 of 2008" && emulated Nehalem "$python" tests/native/old_processor.py runs
 echo "= the package on x86-64 of 2006" && emulated Conroe "$python" tests/native/old_processor.py refused
