@@ -102,11 +102,12 @@ def main() -> None:
     print(about)
     kept["about"] = list(dict.fromkeys([*kept["about"], about]))
     kept["workloads"] = {k: {"name": w.name, **w.facts()} for k, w in ((k, make()) for k, make in WORKLOADS.items())}
+    kept["missing"] = []
     there, new, left = {tuple(r[k] for k in KEY) for r in kept["rows"]}, [], 0
     for peer, cores, pairs in wanted(options):
         pairs = [(w, d) for w, d in pairs if (w, d, peer.name, cores) not in there]
         if peer.missing():
-            kept["missing"] = sorted({*kept.get("missing", []), f"{peer.name}: {peer.missing()} is not installed"})
+            kept["missing"] = sorted({*kept["missing"], f"{peer.name}: {peer.missing()} is not installed"})
             continue
         if time.monotonic() - start > options.stop_after:
             left += len(pairs)
