@@ -23,8 +23,7 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kPollEvery = std::chrono::milliseconds(20);
 constexpr std::uint64_t kClockEvery = 200'000;  // ns of work between looks at the clock
 // A worker that found nothing looks for work this long, then lets others go first (torch's pool may want the
-// processors), then parks: being woken takes 50 us, a third of a step of a small model, and a step's calls are some 100
-// us apart.
+// processors), then parks. A step in torch leaves gaps between its calls that should not each end in waking a thread.
 constexpr auto kSpin = std::chrono::microseconds(30);
 constexpr auto kYield = std::chrono::microseconds(300);
 

@@ -33,7 +33,7 @@ class Curved(Measured):
 
     def weights_as_inputs(self) -> Curved:
         """The same model without weights, with P + F inputs."""
-        raise NotImplementedError
+        raise NotImplementedError  # Model makes it: nothing below knows how to compile another circuit
 
     def hessian(self, weights: Any = None, inputs: Any = None, *, cotangents: Any = None) -> Array:
         """Second derivatives of sum(cotangents * values) by the weights, (P, P), exact.
