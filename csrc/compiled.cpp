@@ -33,8 +33,8 @@ void validate(const Source& s) {
     if (in.slot < -1 || in.slot >= s.n_shared + s.n_per_sample) refuse(i, "the slot is out of range");
     const auto opcode = static_cast<Opcode>(in.opcode);
     if (in.slot >= 0 && opcode != Opcode::Phase && opcode != Opcode::PauliRot && opcode != Opcode::PairRot &&
-        opcode != Opcode::ExpDiag)
-      refuse(i, "only an angle has a slot");
+        opcode != Opcode::ExpDiag && opcode != Opcode::Kraus)
+      refuse(i, "only an angle or a choice has a slot");
     if (!std::isfinite(in.scale) || !std::isfinite(in.offset)) refuse(i, "the angle is not finite");
     u64 targets = in.x_mask | in.z_mask, words = 0;
     switch (static_cast<Opcode>(in.opcode)) {
@@ -71,6 +71,12 @@ void validate(const Source& s) {
       case Opcode::Dense:
         if (in.k > kMaxDenseBits) refuse(i, "a matrix has at most 12 bits");
         words = u64{2} << (2 * in.k);
+        break;
+      case Opcode::Kraus:
+        if (in.k > kMaxKrausBits) refuse(i, "the matrices of a choice have at most 6 bits");
+        if (in.t0 == 0 || in.ctrl_mask || (in.slot >= 0 && in.slot < s.n_shared))
+          refuse(i, "matrices to choose from, without controls, for each sample");
+        words = u64{4} * in.t0 << (2 * in.k);  // matrices, then inverses
         break;
       default:
         refuse(i, "unknown opcode");

@@ -8,6 +8,7 @@ namespace ketgrad {
 
 inline constexpr int kMaxBits = 62;
 inline constexpr int kMaxDenseBits = 12;
+inline constexpr int kMaxKrausBits = 6;
 inline constexpr int kMaxTableBits = 30;
 
 enum class Opcode : std::uint8_t {
@@ -20,6 +21,7 @@ enum class Opcode : std::uint8_t {
   Diag = 6,
   ExpDiag = 7,
   Dense = 8,
+  Kraus = 9,
 };
 
 struct Instruction {

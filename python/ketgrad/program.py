@@ -34,6 +34,7 @@ class Opcode(IntEnum):
     DIAG = 6  # 2^k diagonal from the pool on the bits of z_mask
     EXP_DIAG = 7  # e^{i angle d[x]}, d the 2^k reals in the pool, on the bits of z_mask
     DENSE = 8  # 2^k x 2^k matrix from the pool on the bits of x_mask, ascending
+    KRAUS = 9  # one of t0 such matrices, not necessarily unitary; which one is what elsewhere is the angle, rounded
 
 
 INSTRUCTION = np.dtype(
@@ -59,16 +60,22 @@ TERM = np.dtype([("x_mask", "<u8"), ("z_mask", "<u8"), ("ctrl_mask", "<u8"), ("c
 POOL_WORDS = {Opcode.PREPARE: 2, Opcode.DIAG: 2, Opcode.EXP_DIAG: 1}  # float64 per 2^k; DENSE has 2 * 4^k
 
 
-def pool_words(opcode: int, k: int) -> int:
-    """How many float64 of the pool an instruction reads."""
+def pool_words(opcode: int, k: int, count: int = 0) -> int:
+    """How many float64 of the pool an instruction reads; `count` is the number of matrices of a KRAUS, its t0.
+
+    A KRAUS has its matrices one after another, and after them their inverses, by which a sweep back undoes them. What
+    stands there for a matrix without inverse is never used: whoever differentiates cuts the program before it.
+    """
     if opcode == Opcode.DENSE:
         return 2 << (2 * int(k))
+    if opcode == Opcode.KRAUS:
+        return 2 * int(count) * (2 << (2 * int(k)))
     return POOL_WORDS.get(Opcode(opcode), 0) << int(k)
 
 
 _MASKS = ("x_mask", "z_mask", "ctrl_mask", "ctrl_value")
-_WORDS = np.array([2, 0, 0, 0, 0, 0, 2, 1, 2])  # per opcode, float64 of the pool for 2^k (DENSE: 4^k) entries
-_MOST = np.array([30, 0, 0, 0, 0, 0, 30, 30, 12])  # per opcode, the largest k
+_WORDS = np.array([2, 0, 0, 0, 0, 0, 2, 1, 2, 4])  # per opcode, float64 of the pool for 2^k (matrices: 4^k) entries
+_MOST = np.array([30, 0, 0, 0, 0, 0, 30, 30, 12, 6])  # per opcode, the largest k
 
 
 def _refuse(what: str, bad: npt.NDArray[Any], rule: str) -> None:
@@ -103,10 +110,15 @@ def _check_instructions(program: Program) -> None:
     targets, others = np.where(diagonal, z, x), np.where(diagonal, x, z)
     wrong = (np.bitwise_count(targets) != k) | (k == 0) | (k > _MOST[opcode]) | (others != 0)
     _refuse("instruction", (words > 0) & wrong, "k is not the number of bits")
-    size = words << np.where(words > 0, np.where(opcode == Opcode.DENSE, 2 * k, k), 0)
+    kraus = opcode == Opcode.KRAUS
+    size = words << np.where(words > 0, np.where((opcode == Opcode.DENSE) | kraus, 2 * k, k), 0)
+    size = size * np.where(kraus, rows["t0"].astype(np.int64), 1)
+    _refuse("instruction", kraus & (rows["t0"] == 0), "a KRAUS has matrices to choose from")
+    shared = (rows["slot"] >= 0) & (rows["slot"] < program.n_shared)
+    _refuse("instruction", kraus & (shared | (ctrl != 0)), "a KRAUS has no controls, and a choice for each sample")
     _refuse("instruction", (words > 0) & ((payload < 0) | (payload + size > len(program.pool))), "payload out of range")
     angled = np.isin(opcode, (Opcode.PHASE, Opcode.PAULI_ROT, Opcode.PAIR_ROT, Opcode.EXP_DIAG))
-    _refuse("instruction", ~angled & (rows["slot"] >= 0), "only an angle has a slot")
+    _refuse("instruction", ~(angled | kraus) & (rows["slot"] >= 0), "only an angle or a choice has a slot")
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +164,12 @@ class Program:
     @property
     def parametrised(self) -> npt.NDArray[np.intp]:
         """Positions of the instructions whose angle has a slot."""
-        return np.flatnonzero(self.instructions["slot"] >= 0)
+        return np.flatnonzero((self.instructions["slot"] >= 0) & (self.instructions["opcode"] != Opcode.KRAUS))
+
+    @property
+    def choices(self) -> npt.NDArray[np.intp]:
+        """Positions of the instructions whose matrix a slot chooses."""
+        return np.flatnonzero((self.instructions["slot"] >= 0) & (self.instructions["opcode"] == Opcode.KRAUS))
 
     def disassembly(self) -> str:
         """One line per instruction, bits written most significant first."""
@@ -174,7 +191,10 @@ class Program:
                 if row["slot"] >= 0:
                     angle = f"{row['scale']:.6g}*s{row['slot']}" + (f" + {angle}" if row["offset"] else "")
                 parts.append(f"angle={angle}")
-            if pool_words(row["opcode"], row["k"]):
+            if row["opcode"] == Opcode.KRAUS:
+                chosen = f"s{row['slot']}" if row["slot"] >= 0 else f"{row['offset']:.0f}"
+                parts.append(f"matrix={chosen} of {row['t0']}")
+            if pool_words(row["opcode"], row["k"], row["t0"]):
                 parts.append(f"k={row['k']} pool[{row['payload']}]")
             lines.append("  ".join(parts))
         for index, row in enumerate(self.terms):
@@ -187,11 +207,11 @@ class Program:
 
 
 def with_free_angles(program: Program) -> Program:
-    """The program with one per-sample slot for each parametrised instruction, its angle, in order.
+    """The program with one per-sample slot for each parametrised instruction, its angle, in order; then the choices.
 
     What parameter-shift needs: every occurrence of a parameter can be shifted by itself.
     """
-    where = program.parametrised
+    where = np.concatenate([program.parametrised, program.choices])
     instructions = program.instructions.copy()
     instructions["slot"][where] = np.arange(len(where))
     instructions["scale"][where] = 1.0
