@@ -57,12 +57,17 @@ def controlled(matrix: Array, values: Sequence[int]) -> Array:
     return out
 
 
+def body(op: Op) -> Array:
+    """The matrix of a gate without its controls; a "kraus" has several in `extra`, and its parameter says which."""
+    if op.name == "kraus":
+        return op.extra[int(op.params[0])]
+    matrix = golden(op.name, op.params, len(op.wires), op.extra)
+    return matrix.conj().T if op.inverse else matrix
+
+
 def op_matrix(op: Op, n: int) -> Array:
     """The 2^n x 2^n matrix of a gate."""
-    body = golden(op.name, op.params, len(op.wires), op.extra)
-    if op.inverse:
-        body = body.conj().T
-    return embed(controlled(body, op.values), (*op.controls, *op.wires), n)
+    return embed(controlled(body(op), op.values), (*op.controls, *op.wires), n)
 
 
 def zero_state(n: int) -> Array:
@@ -136,9 +141,7 @@ def apply(state: Array, matrix: Array, wires: Sequence[int]) -> Array:
 
 
 def apply_op(state: Array, op: Op) -> Array:
-    body = golden(op.name, op.params, len(op.wires), op.extra)
-    body = body.conj().T if op.inverse else body
-    return apply(state, controlled(body, op.values), (*op.controls, *op.wires))
+    return apply(state, controlled(body(op), op.values), (*op.controls, *op.wires))
 
 
 def random_state(n: int, rng: np.random.Generator) -> Array:
