@@ -273,10 +273,9 @@ def foreign_tapes(backend: str) -> Iterator[Call]:
 
 def programs(backend: str) -> Iterator[Call]:
     """Programs with a few bytes changed: refused, or run without reading outside their arrays."""
-    import strategies
+    from kraus_cases import Case
 
     from ketgrad.gradients.parameter_shift import ShiftedBatch
-    from ketgrad.lowering import lower
     from ketgrad.program import INSTRUCTION, TERM, Program
 
     rng, engine = np.random.default_rng(5), get_backend(backend)
@@ -299,8 +298,7 @@ def programs(backend: str) -> Iterator[Call]:
     ran = [0]
     for turn in range(1500):
         n = int(rng.integers(1, 7))
-        recipe = strategies.random_recipe(rng, n, 6, n_weights=2, n_inputs=2)
-        p = lower(recipe.circuit(), [strategies.random_observable(rng, n)[0]]).program
+        p = Case(turn, n, 1, 6).lowered().program
         if not len(p.instructions):
             continue
         instructions, terms, sizes = p.instructions.copy(), p.terms.copy(), [p.n_bits, p.n_shared, p.n_per_sample]

@@ -59,6 +59,12 @@ def test_a_signal_handler_may_call_ketgrad() -> None:
         ({"opcode": Opcode.PAULI, "x_mask": 1, "slot": 0}, []),
         ({"opcode": Opcode.SWAP, "x_mask": 3, "t1": 1, "slot": 0}, []),
         ({"opcode": Opcode.EXP_DIAG, "k": 1, "z_mask": 1}, [0.0, np.nan]),
+        ({"opcode": Opcode.KRAUS, "k": 1, "x_mask": 1, "t0": 1, "slot": 0}, [0.0] * 16),
+        ({"opcode": Opcode.KRAUS, "k": 1, "x_mask": 1, "t0": 0}, [0.0] * 16),
+        ({"opcode": Opcode.KRAUS, "k": 1, "x_mask": 1, "t0": 2}, [0.0] * 31),
+        ({"opcode": Opcode.KRAUS, "k": 1, "x_mask": 1, "t0": 1, "ctrl_mask": 2}, [0.0] * 16),
+        ({"opcode": Opcode.KRAUS, "k": 2, "x_mask": 1, "t0": 1}, [0.0] * 64),
+        ({"opcode": Opcode.KRAUS, "k": 7, "x_mask": 1, "t0": 1}, [0.0] * 65536),
     ],
 )
 def test_the_binding_refuses_what_the_engine_cannot_run(fields: dict[str, int], pool: list[float]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import ketgrad as kg
 from ketgrad.errors import CircuitError, NotDifferentiableError
 from ketgrad.lowering import lower
-from ketgrad.program import INSTRUCTION, TERM, Program
+from ketgrad.program import INSTRUCTION, TERM, Opcode, Program, pool_words, with_free_angles
 from ketgrad.shift_rules import shift_rule
 
 
@@ -45,12 +47,16 @@ def test_every_mode_of_the_native_backend_is_named(backend):
     assert plan.choice(1)["mode"] == "single" and plan.choice(1000)["mode"] == "lanes"
 
 
-def program(**changes: object) -> Program:
-    """A program of one controlled rotation and one matrix, with changes to its rows."""
+def program(choice: bool = False, **changes: object) -> Program:
+    """A program of one controlled rotation and one matrix, or a choice of two, with changes to its rows."""
     circuit = kg.Circuit(3)
     w = circuit.weights(1)
     circuit.crx(w[0], 0, 1).unitary(np.eye(4), 0, 2)
     p = lower(circuit, [kg.Z(0)]).program
+    if choice:
+        rows = p.instructions.copy()
+        rows["opcode"][1], rows["t0"][1], rows["slot"][1], rows["scale"][1] = Opcode.KRAUS, 2, 1, 1.0
+        p = dataclasses.replace(p, instructions=rows, pool=np.tile(p.pool, 4), n_per_sample=1)
     parts = {name: getattr(p, name) for name in ("n_bits", "pool", "n_shared", "n_per_sample")}
     rows, terms = p.instructions.copy(), p.terms.copy()
     for key, value in changes.items():
@@ -104,6 +110,43 @@ def program(**changes: object) -> Program:
 def test_programs_that_cannot_be(changes, words):
     with pytest.raises(CircuitError, match=words):
         program(**changes)
+
+
+def test_choices_of_matrices():
+    p = program(choice=True)
+    assert p.disassembly().split("\n")[2] == "    1  KRAUS      x=101  matrix=s1 of 2  k=2 pool[0]"
+    fixed = program(choice=True, slot_at_1=-1, offset_at_1=1.0)
+    assert fixed.disassembly().split("\n")[2] == "    1  KRAUS      x=101  matrix=1 of 2  k=2 pool[0]"
+    assert (p.parametrised.tolist(), p.choices.tolist(), fixed.choices.tolist()) == ([0], [1], [])
+    free = with_free_angles(p)
+    assert free.instructions["slot"].tolist() == [0, 1] and (free.n_shared, free.n_per_sample) == (0, 2)
+    assert pool_words(Opcode.KRAUS, 2, 2) == len(p.pool) == 128
+    assert program(choice=True, payload_at_1=32, t0_at_1=1).pool.size == 128  # fits, wherever it is
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"t0_at_1": 0}, "matrices to choose from"),
+        ({"t0_at_1": 3}, "payload"),
+        ({"t0_at_1": 255}, "payload"),
+        ({"pool": np.zeros(127)}, "payload"),
+        ({"payload_at_1": 1}, "payload"),
+        ({"payload_at_1": -1}, "payload"),
+        ({"slot_at_1": 0}, "choice for each sample"),
+        ({"slot_at_1": 2}, "slot"),
+        ({"ctrl_mask_at_1": 2}, "no controls"),
+        ({"k_at_1": 1}, "number of bits"),
+        ({"k_at_1": 7}, "number of bits"),
+        ({"z_mask_at_1": 2}, "number of bits"),
+        ({"offset_at_1": np.nan}, "not finite"),
+        ({"opcode_at_1": 8}, "only an angle or a choice"),
+    ],
+    ids=str,
+)
+def test_choices_that_cannot_be(changes, words):
+    with pytest.raises(CircuitError, match=words):
+        program(choice=True, **changes)
 
 
 def test_programs_are_frozen():

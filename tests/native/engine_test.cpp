@@ -82,7 +82,10 @@ struct Case {
     }
     for (u64 k = 0; k < sums.size(); ++k)  // a sum over the batch grows with it
       worst.add(to_shared[k] / static_cast<double>(size), sums[k] / static_cast<double>(size));
-    shift<Real>(batch, worst);
+    const auto chooses = [](const auto& in) {
+      return static_cast<ketgrad::Opcode>(in.opcode) == ketgrad::Opcode::Kraus;
+    };
+    if (std::none_of(source.instructions.begin(), source.instructions.end(), chooses)) shift<Real>(batch, worst);
     return worst;
   }
 

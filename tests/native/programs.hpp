@@ -96,10 +96,15 @@ class Builder {
       case Opcode::Dense:
         in.x_mask = draw_.mask(n, k);
         payload(in, in.x_mask);
-        unitary(u64{1} << in.k);
+        for (const Complex& a : unitary(u64{1} << in.k)) push(a);
+        break;
+      case Opcode::Kraus:
+        in.x_mask = draw_.mask(n, k);
+        payload(in, in.x_mask);
+        choice(in);
         break;
     }
-    if (opcode != Opcode::Prepare && opcode != Opcode::Phase && draw_.chance(0.4)) {
+    if (opcode != Opcode::Prepare && opcode != Opcode::Phase && opcode != Opcode::Kraus && draw_.chance(0.4)) {
       const u64 controls = draw_.mask(n, k, in.x_mask | in.z_mask | in.ctrl_mask);
       in.ctrl_mask |= controls;
       in.ctrl_value |= controls & draw_.below(u64{1} << n);
@@ -128,6 +133,28 @@ class Builder {
     if (draw_.chance(0.6)) in.slot = static_cast<std::int32_t>(draw_.below(5));
   }
 
+  // Matrices and their inverses, unitary or nearly, the identity often the first; values of the slot may ask for more
+  // than there are.
+  void choice(Instruction& in) {
+    in.t0 = static_cast<std::uint8_t>(1 + draw_.below(4));
+    in.offset = draw_.real(0, in.t0);
+    in.scale = draw_.real(-1.5, 1.5);
+    if (draw_.chance(0.7)) in.slot = out.n_shared + static_cast<std::int32_t>(draw_.below(2));
+    const u64 size = u64{1} << in.k;
+    const double spread = draw_.chance(0.3) ? 0 : 0.03;
+    std::vector<Complex> inverses;
+    for (int m = 0; m < in.t0; ++m) {
+      const bool identity = m == 0 && draw_.chance(0.5);
+      std::vector<Complex> u = unitary(size);
+      std::vector<double> d;
+      for (u64 r = 0; r < size; ++r) d.push_back(identity ? 1 : draw_.real(1 - spread, 1 + spread));
+      for (u64 e = 0; identity && e < size * size; ++e) u[e] = e / size == e % size;
+      for (u64 e = 0; e < size * size; ++e) push(d[e / size] * u[e]);
+      for (u64 e = 0; e < size * size; ++e) inverses.push_back(std::conj(u[e % size * size + e / size]) / d[e % size]);
+    }
+    for (const Complex& a : inverses) push(a);
+  }
+
   void payload(Instruction& in, u64 mask) {
     in.k = static_cast<std::uint8_t>(std::popcount(mask));
     in.payload = static_cast<std::int32_t>(out.pool.size());
@@ -144,10 +171,10 @@ class Builder {
     for (const Complex& a : v) push(together ? a / std::sqrt(norm) : a);
   }
 
-  // A reflection between two diagonals; now and then a real one.
-  void unitary(u64 size) {
+  // A reflection between two diagonals, row by row; now and then a real one.
+  std::vector<Complex> unitary(u64 size) {
     const bool real = draw_.chance(0.3);
-    std::vector<Complex> v, d, e;
+    std::vector<Complex> v, d, e, u;
     double norm = 0;
     for (u64 x = 0; x < size; ++x) {
       v.push_back(std::polar(draw_.real(0.1, 1), real ? 0 : draw_.real(-3, 3)));
@@ -156,7 +183,9 @@ class Builder {
       norm += std::norm(v.back());
     }
     for (u64 r = 0; r < size; ++r)
-      for (u64 c = 0; c < size; ++c) push(d[r] * ((r == c ? 1.0 : 0.0) - 2.0 / norm * v[r] * std::conj(v[c])) * e[c]);
+      for (u64 c = 0; c < size; ++c)
+        u.push_back(d[r] * ((r == c ? 1.0 : 0.0) - 2.0 / norm * v[r] * std::conj(v[c])) * e[c]);
+    return u;
   }
 
   void push(Complex a) {
@@ -172,7 +201,7 @@ inline Source program(Draw& draw, int n_bits, u64 gates) {
   Builder builder(draw, n_bits);
   if (draw.chance(0.2)) builder.gate(Opcode::Prepare);
   std::vector<Opcode> kinds;
-  for (u64 k = 1 + draw.below(5); k > 0; --k) kinds.push_back(static_cast<Opcode>(1 + draw.below(8)));
+  for (u64 k = 1 + draw.below(5); k > 0; --k) kinds.push_back(static_cast<Opcode>(1 + draw.below(9)));
   for (u64 left = draw.below(gates + 1); left > 0; --left) builder.gate(kinds[draw.below(kinds.size())]);
   for (u64 left = 1 + draw.below(draw.chance(0.3) ? 40 : 4); left > 0; --left) builder.term();
   return builder.out;

@@ -2,7 +2,9 @@
 // meaning of the opcodes alone; nothing of the engine but its machine data.
 #pragma once
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <complex>
 #include <cstdint>
 #include <numbers>
@@ -58,6 +60,12 @@ class Gate {
   // e^{i angle d}
   Complex phase(double d) const { return std::polar(1.0, angle_ * d) * (derivative_ ? Complex(0, d) : Complex(1, 0)); }
 
+  // Which of the matrices of a KRAUS.
+  u64 chosen() const {
+    if (static_cast<Opcode>(in_.opcode) != Opcode::Kraus) return 0;
+    return static_cast<u64>(std::clamp(std::round(angle_), 0.0, in_.t0 - 1.0));
+  }
+
   Complex entry(u64 x) const { return {pool_[2 * x], pool_[2 * x + 1]}; }
 
   Complex at(const State& a, u64 i) const {
@@ -85,10 +93,11 @@ class Gate {
         return active ? entry(extract(i, in_.z_mask)) * a[i] : same;
       case Opcode::ExpDiag:
         return active ? phase(pool_[extract(i, in_.z_mask)]) * a[i] : same;
-      case Opcode::Dense: {
+      case Opcode::Dense:
+      case Opcode::Kraus: {
         if (!active) return same;
         Complex sum = 0;
-        const u64 row = extract(i, in_.x_mask) << in_.k;
+        const u64 row = ((chosen() << in_.k) + extract(i, in_.x_mask)) << in_.k;
         for (u64 sub = in_.x_mask;; sub = (sub - 1) & in_.x_mask) {  // all choices of the target bits
           sum += entry(row + extract(sub, in_.x_mask)) * a[(i & ~in_.x_mask) | sub];
           if (sub == 0) return sum;
@@ -135,7 +144,7 @@ struct Run {
       const double angle = in.offset + (in.slot >= 0 ? in.scale * slots[slot] : 0.0);
       const Gate gate(source, in, angle, false);
       for (auto& [_, tangent] : tangents) tangent = gate(tangent);
-      if (in.slot >= 0) {
+      if (in.slot >= 0 && static_cast<Opcode>(in.opcode) != Opcode::Kraus) {  // a choice has no derivative
         tangents.emplace_back(slot, Gate(source, in, angle, true)(state));
         for (Complex& v : tangents.back().second) v *= in.scale;
       }
