@@ -25,11 +25,13 @@ class Waiting {
   void add(const Op& op) {
     flips_ |= moved(op);
     signs_ |= seen(op);
+    fence_ = fence_ || op.fence;
     ops_.push_back(&op);
   }
 
   bool blocks(const Op& op) const {
-    if (!(moved(op) & signs_) && !(seen(op) & flips_)) return false;  // most ops: nothing in common
+    const bool fence = fence_ || op.fence;
+    if (!fence && !(moved(op) & signs_) && !(seen(op) & flips_)) return false;  // most ops: nothing in common
     return std::any_of(ops_.begin(), ops_.end(), [&](const Op* other) { return !commute(*other, op); });
   }
 
@@ -40,6 +42,7 @@ class Waiting {
   static u64 seen(const Op& op) { return op.kind == OpKind::Gate ? op.footprint.looks | op.footprint.mixes : op.signs; }
 
   u64 flips_ = 0, signs_ = 0;
+  bool fence_ = false;
   std::vector<const Op*> ops_;
 };
 

@@ -30,6 +30,10 @@ class Rewriter {
       signs_.push_back(one(q));
     }
     open_.resize(static_cast<std::size_t>(source.n_bits));
+    for (std::size_t i = source.instructions.size(); i-- > 0;) {
+      const Instruction& in = source.instructions[i];
+      if (in.slot >= 0 && static_cast<Opcode>(in.opcode) != Opcode::Kraus) first_angle_ = static_cast<int>(i);
+    }
   }
 
   // Begins with a relabelling, which |0..0> does not see: groups that differ in high bits only would lie multiples of
@@ -303,6 +307,7 @@ class Rewriter {
     Op op{OpKind::Gate};
     op.gate = index;
     op.footprint = footprint_of(in);
+    op.fence = static_cast<Opcode>(in.opcode) == Opcode::Kraus && index < first_angle_;
     if (op.footprint.bits() & touched_) settle();
     out_.ops.push_back(op);
   }
@@ -328,6 +333,7 @@ class Rewriter {
   const Source& source_;
   const u64 lanes_;
   const int apart_;                 // slots from here on have an angle for each lane
+  int first_angle_ = -1;            // a KRAUS before it may have no inverse
   std::vector<u64> flips_, signs_;  // of X and Z on each logical bit, in physical bits
   u64 offset_ = 0, touched_ = 0;
   std::vector<std::pair<int, u64>> done_;

@@ -108,7 +108,7 @@ class Case:
         self.initial = np.array([reference.random_state(n, rng) for _ in range(batch)])
         self.bras = (rng.normal(size=shape) + 1j * rng.normal(size=shape)) / (1 << n)
         self.cotangents = rng.normal(size=(batch, 3))
-        self.along = rng.normal(size=3), rng.normal(size=(batch, 2))
+        self.along = 0.3 * rng.normal(size=3), 0.3 * rng.normal(size=(batch, 2))
         self.along_initial = np.array([reference.random_state(n, rng) for _ in range(batch)])
 
     # as a model
