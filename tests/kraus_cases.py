@@ -166,40 +166,42 @@ class Case:
             initial[:, 0] = 1
             if self.prepared is not None:
                 initial[:, : len(self.prepared)] = self.prepared
-        tangents = np.zeros_like(initial) if along else self.along_initial
+        states, tangents = initial, np.zeros_like(initial) if along else self.along_initial
         dw, dx = along or (np.zeros_like(self.weights), np.zeros_like(self.inputs))
-        rows = zip(self.inputs, dx, self.choices, initial, tangents, strict=True)
-        found = [self._run(dw, *row) for row in rows]
-        return np.array([s for s, _ in found]), np.array([t for _, t in found])
-
-    def _run(self, dw: Array, x: Array, dx: Array, choices: Array, state: Array, tangent: Array) -> tuple[Array, Array]:
-        choice = iter(choices.tolist())
+        choices = iter(self.choices.T)
         for s in self.steps:
             if isinstance(s, Site):
-                chosen = next(choice)
-                op = Op("kraus", (chosen if s.fixed is None else s.fixed,), s.wires, extra=s.matrices)
-                state, tangent = reference.apply_op(state, op), reference.apply_op(tangent, op)
+                chosen = next(choices)
+                matrices = s.matrices[chosen if s.fixed is None else np.full_like(chosen, s.fixed)]
+                states, tangents = (reference.apply(rows, matrices, s.wires) for rows in (states, tangents))
                 continue
 
-            def matrix_at(t: float, s: Step = s) -> Array:
-                angles = [expression(a, self.weights + t * dw, x + t * dx) for a in s.angles]
-                op = Op(s.name, tuple(map(float, angles)), s.wires, s.controls, s.values, s.inverse, s.extra)
-                return reference.controlled(reference.body(op), s.values)
+            def at(t: float, s: Step = s) -> Array:
+                return self._matrices(s, self.weights + t * dw, self.inputs + t * dx)
 
-            own, wires = matrix_at(0.0), (*s.controls, *s.wires)
-            tangent = reference.apply(tangent, own, wires)
-            if s.angles and (dw.any() or dx.any()):
-                change = (8 * (matrix_at(H) - matrix_at(-H)) - matrix_at(2 * H) + matrix_at(-2 * H)) / (12 * H)
-                tangent = tangent + reference.apply(state, change, wires)
-            state = reference.apply(state, own, wires)
-        return state, tangent
+            own, wires = at(0.0), (*s.controls, *s.wires)
+            tangents = reference.apply(tangents, own, wires)
+            if s.angles and along:
+                change = (8 * (at(H) - at(-H)) - at(2 * H) + at(-2 * H)) / (12 * H)
+                tangents = tangents + reference.apply(states, change, wires)
+            states = reference.apply(states, own, wires)
+        return states, tangents
+
+    def _matrices(self, s: Step, weights: Array, inputs: Array) -> Array:
+        """Of a gate for every sample, (B, 2^k, 2^k), or for all of them."""
+        found: dict[tuple[float, ...], Array] = {}
+        rows = [tuple(float(expression(a, weights, x)) for a in s.angles) for x in inputs]
+        for angles in set(rows):
+            op = Op(s.name, angles, s.wires, s.controls, s.values, s.inverse, s.extra)
+            found[angles] = reference.controlled(reference.body(op), s.values)
+        return found[rows[0]] if len(found) == 1 else np.array([found[angles] for angles in rows])
 
     def observed(self, states: Array) -> Array:
         """(3, B, 2^n): the observables times states."""
         out = [states.copy() for _ in self.letters]
         for rows, letters in zip(out, self.letters, strict=True):
             for wire, letter in enumerate(letters):
-                rows[:] = [reference.apply(row, reference.PAULI[letter], [wire]) for row in rows]
+                rows[:] = reference.apply(rows, reference.PAULI[letter], [wire])
         return np.array([*out, states * (np.arange(1 << self.n) % 2)])
 
     def values(self, states: Array) -> Array:

@@ -133,11 +133,15 @@ def density(state: Array, wires: Sequence[int], n: int) -> Array:
 
 
 def apply(state: Array, matrix: Array, wires: Sequence[int]) -> Array:
-    """`matrix` on some wires of a state, without the 2^n x 2^n matrix; for more wires than `embed` can hold."""
-    n, k = len(state).bit_length() - 1, len(wires)
-    tensor = np.moveaxis(state.reshape((2,) * n), list(wires), range(k))
-    moved = (matrix @ tensor.reshape(2**k, -1)).reshape((2,) * n)
-    return np.moveaxis(moved, range(k), list(wires)).reshape(-1)
+    """`matrix` on some wires of a state, without the 2^n x 2^n matrix; for more wires than `embed` can hold.
+
+    Of several states (..., 2^n) each may have a matrix of its own.
+    """
+    lead, n, k = state.shape[:-1], state.shape[-1].bit_length() - 1, len(wires)
+    here, front = [w - n for w in wires], range(len(lead), len(lead) + k)
+    tensor = np.moveaxis(state.reshape(*lead, *(2,) * n), here, front)
+    moved = (matrix @ tensor.reshape(*lead, 2**k, -1)).reshape(tensor.shape)
+    return np.moveaxis(moved, front, here).reshape(state.shape)
 
 
 def apply_op(state: Array, op: Op) -> Array:
