@@ -18,12 +18,13 @@ import numpy.typing as npt
 from .arguments import States, output_cotangents
 from .circuit import Circuit
 from .curved import Curved
-from .errors import ArgumentError, ArgumentTypeError, suggest
+from .errors import ArgumentError, ArgumentTypeError, CircuitError, suggest
+from .gate_spec import CHANNEL
 from .gradients import adjoint, differences
 from .gradients.results import Gradients as Gradients
 from .gradients.results import Jacobian as Jacobian
 from .gradients.shifted_shots import check_allocation
-from .lowering import lower
+from .lowering import Lowered, lower
 from .pauli import PauliSum
 from .simulator import Seed, check_shots, generator
 from .unshared import weights_as_inputs
@@ -52,7 +53,7 @@ class Model(Curved):
             raise ArgumentError(f"dtype must be complex64 or complex128, got {dtype!r}") from None
         own = circuit.copy()
         self.observables = tuple(observables)
-        super().__init__(own, lower(own, self.observables), wanted, backend)
+        super().__init__(own, self._lower(own), wanted, backend)
         self._squares: Model | None = None
         self._unshared: Model | None = None
         self.saved_weights: Array | None = None  # what `save` was given, after `kg.load`
@@ -185,7 +186,7 @@ class Model(Curved):
         """Variances <O^2> - <O>^2 of the observables, (M,) or (B, M), exact."""
         if self._squares is None:
             squares = [o.square() for o in self.observables]
-            self._squares = Model(self.circuit, (*self.observables, *squares), self.dtype, self._backend_name)
+            self._squares = self._like(self.circuit, (*self.observables, *squares))
         both = self._squares(weights, inputs)
         m = len(self.observables)
         return np.maximum(0.0, both[..., m:] - both[..., :m] ** 2)
@@ -197,7 +198,7 @@ class Model(Curved):
             >>> values = model.weights_as_inputs()(None, rows)  # rows (B, P + F) -> (B, M)
         """
         if self._unshared is None:
-            self._unshared = Model(weights_as_inputs(self.circuit), self.observables, self.dtype, self._backend_name)
+            self._unshared = self._like(weights_as_inputs(self.circuit), self.observables)
         return self._unshared
 
     def tangents(self, weights: Any, inputs: Any, along_weights: Any, along_inputs: Any) -> Array:
@@ -299,6 +300,18 @@ class Model(Curved):
 
     # inside
 
+    def _lower(self, circuit: Circuit) -> Lowered:
+        lowered = lower(circuit, self.observables)
+        if lowered.sites:
+            raise CircuitError(
+                f"a Model has no noise, and the circuit has {lowered.sites[0].channel!r}; use kg.compile"
+            )
+        return lowered
+
+    def _like(self, circuit: Circuit, observables: Sequence[PauliSum]) -> Model:
+        """Another circuit or other observables, run as these are."""
+        return Model(circuit, observables, self.dtype, self._backend_name)
+
     def _check_observables(self) -> None:
         if not self.observables:
             raise ArgumentError(
@@ -365,8 +378,13 @@ def compile_circuit(
     *,
     dtype: npt.DTypeLike = "complex128",
     backend: str | None = None,
+    **noise: Any,
 ) -> Model:
-    """Make a circuit ready to run; users call it as `ketgrad.compile`."""
+    """Make a circuit ready to run; users call it as `ketgrad.compile`.
+
+    Args:
+        noise: of a circuit with channels; see `ketgrad.noise.NoisyModel`.
+    """
     several = (observables,) if isinstance(observables, PauliSum) else observables
     try:
         items = tuple(several)
@@ -374,4 +392,8 @@ def compile_circuit(
         raise ArgumentTypeError(
             f"compile: observables are PauliSums such as kg.Z(0), got {type(observables).__name__}"
         ) from None
+    if noise or (isinstance(circuit, Circuit) and any(gate.spec is CHANNEL for gate in circuit.gates)):
+        from .noise.noisy_model import NoisyModel
+
+        return NoisyModel(circuit, items, dtype, backend, **noise)
     return Model(circuit, items, dtype, backend)
