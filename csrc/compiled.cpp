@@ -155,11 +155,15 @@ class Builder {
           step.operand = static_cast<int>(out_.mixes.size());
           out_.mixes.push_back(mix(in, false));
           out_.inverse_mixes.push_back(mix(in, true));
-        } else {
-          step.kind = Kind::Dense;
-          step.operand = static_cast<int>(out_.denses.size());
-          dense(in);
+          break;
         }
+        [[fallthrough]];
+      case Opcode::Kraus:
+        step.kind = Kind::Dense;
+        step.slot = -1;  // that of a choice is no angle
+        step.operand = static_cast<int>(out_.denses.size());
+        out_.denses.emplace_back(in, source_.pool.data(), out_.layout);
+        out_.dense_scratch = std::max(out_.dense_scratch, out_.denses.back().scratch());
         break;
     }
     out_.steps.push_back(step);
@@ -310,52 +314,6 @@ class Builder {
       const auto at = std::lower_bound(out->values.begin(), out->values.end(), p[x]);
       out->which[x] = static_cast<std::uint32_t>(at - out->values.begin());
     }
-    return out;
-  }
-
-  void dense(const Instruction& in) {
-    out_.denses.emplace_back();
-    DenseOperand<Real>& operand = out_.denses.back();
-    const u64 hi = out_.layout.hi(in.x_mask), lo = out_.layout.lo(in.x_mask);
-    DenseOp<Real> op{};
-    op.n_hi = 1 << std::popcount(hi);
-    op.n_lo = 1 << std::popcount(lo);
-    op.per_lane = lo != 0 || out_.layout.lo(in.ctrl_mask) != 0;
-    op.index = index(out_.layout.hi(in.ctrl_mask) | hi, out_.layout.hi(in.ctrl_value));
-    for (int c = 0; c < op.n_hi; ++c) operand.offsets.push_back(deposit_bits(static_cast<u64>(c), hi));
-    for (int p = 0; p < op.n_lo; ++p)
-      operand.lane_xors.push_back(static_cast<int>(deposit_bits(static_cast<u64>(p), lo)));
-    operand.coefficients = coefficients(in, op, lo, false);
-    operand.inverse_coefficients = coefficients(in, op, lo, true);
-    op.offsets = operand.offsets.data();
-    op.lane_xors = operand.lane_xors.data();
-    operand.forward = operand.inverse = op;
-    operand.forward.coefficients = operand.coefficients.data();
-    operand.inverse.coefficients = operand.inverse_coefficients.data();
-    out_.dense_scratch = std::max(out_.dense_scratch, sizeof(Real) * 2 * lanes * static_cast<std::size_t>(op.n_hi) *
-                                                          static_cast<std::size_t>(op.n_lo));
-  }
-
-  std::vector<Real> coefficients(const Instruction& in, const DenseOp<Real>& op, u64 lo, bool inverse) const {
-    std::vector<Real> out;
-    const int k_lo = std::popcount(lo);
-    for (int r = 0; r < op.n_hi; ++r)
-      for (int c = 0; c < op.n_hi; ++c)
-        for (int p = 0; p < op.n_lo; ++p) {
-          Real re[lanes], im[lanes];
-          for (int l = 0; l < lanes; ++l) {
-            const u64 row_lo = extract_bits(lane_index(l), lo);
-            const u64 row = (static_cast<u64>(r) << k_lo) | row_lo;
-            const u64 column = (static_cast<u64>(c) << k_lo) | (row_lo ^ static_cast<u64>(p));
-            std::complex<double> m = r == c && p == 0 ? 1.0 : 0.0;
-            if (lane_matches(l, in.ctrl_mask, in.ctrl_value)) m = entry(in, row, column, inverse);
-            re[l] = static_cast<Real>(m.real());
-            im[l] = static_cast<Real>(m.imag());
-          }
-          const int copies = op.per_lane ? lanes : 1;
-          out.insert(out.end(), re, re + copies);
-          out.insert(out.end(), im, im + copies);
-        }
     return out;
   }
 

@@ -7,6 +7,7 @@
 
 #include "bits.hpp"
 #include "buffer.hpp"
+#include "dense_operand.hpp"
 #include "instruction.hpp"
 #include "kernels.hpp"
 #include "terms.hpp"
@@ -44,14 +45,6 @@ struct Step {
   std::int32_t slot;
   double scale, offset;
   double slope;  // d value / d angle = slope * (what the reverse kernel sums)
-};
-
-template <typename Real>
-struct DenseOperand {
-  DenseOp<Real> forward, inverse;
-  std::vector<Real> coefficients, inverse_coefficients;
-  std::vector<std::uint64_t> offsets;
-  std::vector<int> lane_xors;
 };
 
 // The diagonal of an EXP_DIAG: its distinct values, and which of them each entry has.

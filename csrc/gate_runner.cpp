@@ -25,9 +25,10 @@ void GateRunner<Real>::table_rows(const Geometry& g, const TileGate<Real>& gate,
 }
 
 template <typename Real>
-void GateRunner<Real>::apply(const Geometry& g, const TileGate<Real>& gate, Real* psi, u64 base, bool inverse,
-                             Real* scratch, Part part) const {
+void GateRunner<Real>::apply(const Geometry& g, const TileGate<Real>& gate, Real* psi, u64 base, Way way, Real* scratch,
+                             Part part) const {
   constexpr u64 group = 2 * kLanes<Real>;
+  const bool inverse = way != Way::Forward;
   if (gate.kind == Kind::Table) {
     table_rows(g, gate, base, inverse, [&](const TableOp<Real>& op, const TableEntries<Real>& numbers, u64 at) {
       kernels.table(psi + at * group, op, numbers, 0, op.index.count);
@@ -65,8 +66,10 @@ void GateRunner<Real>::apply(const Geometry& g, const TileGate<Real>& gate, Real
       break;
     }
     case Kind::Dense: {
-      const DenseOp<Real>& op = inverse ? gate.inverse_dense : gate.dense;
-      kernels.dense(psi, op, scratch, part.begin(op.index.count), part.end(op.index.count));
+      DenseOp<Real> op = gate.dense;
+      std::vector<Real> memory;
+      if (gate.matrices->pick(chosen[static_cast<std::size_t>(gate.operand)], way, op, memory))
+        kernels.dense(psi, op, scratch, part.begin(op.index.count), part.end(op.index.count));
       break;
     }
     default:

@@ -12,9 +12,10 @@ struct GateRunner {
   const KernelTable<Real>& kernels;
   const std::vector<Rotor<Real>>& rotors;          // of steps, forward
   const std::vector<TableEntries<Real>>& entries;  // of steps
+  const std::vector<Chosen<Real>>& chosen;         // of the matrices of dense operands
 
   // On a part of the gate's items; tables want the whole.
-  void apply(const Geometry& g, const TileGate<Real>& gate, Real* psi, u64 base, bool inverse, Real* scratch,
+  void apply(const Geometry& g, const TileGate<Real>& gate, Real* psi, u64 base, Way way, Real* scratch,
              Part part) const;
   // Adds what the gradient needs to out[lane], then undoes the gate on both.
   void reverse(const Geometry& g, const TileGate<Real>& gate, Real* psi, Real* lambda, u64 base, double* out,

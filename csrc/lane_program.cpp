@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
 #include <utility>
 
 #include "one_qubit.hpp"
@@ -37,6 +38,9 @@ u64 moved_to(const Instruction& in, u64 i) {
 template <typename Real>
 LaneProgram<Real>::LaneProgram(const Source& source) : source_(source),
                                                        compiled_(source, source.terms, 0) {
+  for (const Instruction& in : source.instructions)
+    if (static_cast<Opcode>(in.opcode) == Opcode::Kraus)
+      throw std::invalid_argument("circuits with choices of matrices are shifted row by row");
   merge();
 }
 
@@ -318,7 +322,9 @@ void LaneProgram<Real>::apply(const Op& op, const Numbers& numbers, const Kernel
       break;
     }
     case Kind::Dense: {
-      const DenseOp<Real>& dense = compiled_.denses[op.operand].forward;
+      DenseOp<Real> dense = compiled_.denses[op.operand].op;
+      std::vector<Real> memory;
+      compiled_.denses[op.operand].pick({}, Way::Forward, dense, memory);
       const Buffer scratch(compiled_.dense_scratch);
       const u64 inputs = static_cast<u64>(dense.n_hi);  // 2^k: there are no targets among the lanes
       const u64 piece = std::max<u64>(1, 200'000 / (inputs * inputs));

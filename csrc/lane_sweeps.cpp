@@ -178,7 +178,7 @@ const PhaseLayer<Real>& LaneSweep<Real>::layer(const Pass& pass, std::size_t lay
 }
 
 template <typename Real>
-void LaneSweep<Real>::apply(const Pass& pass, std::size_t stage, Real* psi, bool inverse, Part part, u64 live) {
+void LaneSweep<Real>::apply(const Pass& pass, std::size_t stage, Real* psi, Way way, Part part, u64 live) {
   const auto& from = pass.stages[stage];
   const std::size_t at = static_cast<std::size_t>(from.index);
   const u64 groups = pass.geometry.groups();
@@ -199,7 +199,7 @@ void LaneSweep<Real>::apply(const Pass& pass, std::size_t stage, Real* psi, bool
       break;
     }
     case OpKind::Gate:
-      gates_.apply(pass.geometry, pass.gates[at], psi, 0, inverse, scratch_.as<Real>(), part);
+      gates_.apply(pass.geometry, pass.gates[at], psi, 0, way, scratch_.as<Real>(), part);
       break;
   }
 }
@@ -215,7 +215,7 @@ void LaneSweep<Real>::forward(Real* psi, bool sparse) {
       [&](std::size_t first, std::size_t last, u64 chunks) {
         for (u64 chunk = 0; chunk < chunks; ++chunk)
           for (std::size_t s = first; s < last; ++s)
-            apply(pass, s, psi, false, {chunk, chunks}, sparse ? pass.live[s] : groups);
+            apply(pass, s, psi, Way::Forward, {chunk, chunks}, sparse ? pass.live[s] : groups);
         watch_.tick((last - first) * groups * 8);
       });
 }
@@ -224,7 +224,8 @@ template <typename Real>
 void LaneSweep<Real>::move(const std::vector<Pass>& passes, Real* state, bool inverse) {
   for (const Pass& pass : passes)
     for (std::size_t k = 0; k < pass.stages.size(); ++k)
-      apply(pass, inverse ? pass.stages.size() - 1 - k : k, state, inverse, {}, pass.geometry.groups());
+      apply(pass, inverse ? pass.stages.size() - 1 - k : k, state, inverse ? Way::Adjoint : Way::Forward, {},
+            pass.geometry.groups());
 }
 
 template <typename Real>
@@ -265,8 +266,8 @@ void LaneSweep<Real>::reverse_stage(std::size_t stage, Real* psi, Real* lambda, 
       }
       [[fallthrough]];
     case OpKind::Move:
-      apply(pass, stage, psi, true, part, live);
-      apply(pass, stage, lambda, true, part, live);
+      apply(pass, stage, psi, Way::Undo, part, live);
+      apply(pass, stage, lambda, Way::Adjoint, part, live);
       break;
   }
 }

@@ -71,7 +71,7 @@ class LaneSweep {
 
   void move(const std::vector<Pass>& passes, Real* state, bool inverse);
   void bind_numbers(const LaneNumbers<Real>& numbers);
-  void apply(const Pass& pass, std::size_t stage, Real* psi, bool inverse, Part part, u64 live);
+  void apply(const Pass& pass, std::size_t stage, Real* psi, Way way, Part part, u64 live);
   void give(const Gradients& out, u64 count);
   void reverse_stage(std::size_t stage, Real* psi, Real* lambda, Part part, u64 live);
   const BlockAngles<Real>& angles(const Pass& pass, std::size_t block) const;

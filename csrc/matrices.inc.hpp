@@ -76,16 +76,16 @@ inline __attribute__((always_inline)) void add_scaled(Amplitude<Real>& sum, cons
   }
 }
 
-// Two targets: kHi groups and 4 / kHi lane permutations of each, all in registers.
-template <typename Real, int kHi, bool kPerLane>
-void dense_quad(Real* psi, const DenseOp<Real>& op, u64 begin, u64 end) {
-  constexpr int lo = 4 / kHi;
+// One or two targets, kIn = 2 or 4: kHi groups and kIn / kHi lane permutations of each, all in registers.
+template <typename Real, int kIn, int kHi, bool kPerLane>
+void dense_few(Real* psi, const DenseOp<Real>& op, u64 begin, u64 end) {
+  constexpr int lo = kIn / kHi;
   const Items items(op.index);
   const LaneXor<Real> moved[4] = {LaneXor<Real>(op.lane_xors[0]), LaneXor<Real>(op.lane_xors[lo > 1 ? 1 : 0]),
                                   LaneXor<Real>(op.lane_xors[lo > 2 ? 2 : 0]),
                                   LaneXor<Real>(op.lane_xors[lo > 2 ? 3 : 0])};
   items.each(begin, end, [&](u64 i) __attribute__((always_inline)) {
-    Amplitude<Real> in[4];
+    Amplitude<Real> in[kIn];
 #pragma GCC unroll 4
     for (int c = 0; c < kHi; ++c) {
       const u64 from = i | op.offsets[c];
@@ -98,7 +98,7 @@ void dense_quad(Real* psi, const DenseOp<Real>& op, u64 begin, u64 end) {
     for (int r = 0; r < kHi; ++r) {
       Amplitude<Real> sum{zero_half<Real>(), zero_half<Real>()};
 #pragma GCC unroll 4
-      for (int c = 0; c < 4; ++c) {
+      for (int c = 0; c < kIn; ++c) {
         if constexpr (kPerLane) {
           add_scaled(sum, load_half(m), load_half(m + kLanes<Real>), in[c]);
           m += 2 * kLanes<Real>;
@@ -118,8 +118,13 @@ void dense(Real* psi, const DenseOp<Real>& op, Real* scratch, u64 begin, u64 end
   const int n_in = op.n_hi * op.n_lo;
   if (n_in == 4) {
     if (op.n_hi == 4)
-      return (op.per_lane ? dense_quad<Real, 4, true> : dense_quad<Real, 4, false>)(psi, op, begin, end);
-    return (op.n_hi == 2 ? dense_quad<Real, 2, true> : dense_quad<Real, 1, true>)(psi, op, begin, end);
+      return (op.per_lane ? dense_few<Real, 4, 4, true> : dense_few<Real, 4, 4, false>)(psi, op, begin, end);
+    return (op.n_hi == 2 ? dense_few<Real, 4, 2, true> : dense_few<Real, 4, 1, true>)(psi, op, begin, end);
+  }
+  if (n_in == 2) {
+    if (op.n_hi == 2)
+      return (op.per_lane ? dense_few<Real, 2, 2, true> : dense_few<Real, 2, 2, false>)(psi, op, begin, end);
+    return dense_few<Real, 2, 1, true>(psi, op, begin, end);
   }
   const Items items(op.index);
   items.each(begin, end, [&](u64 i) {

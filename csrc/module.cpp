@@ -211,7 +211,8 @@ py::dict layout() {
   fields["t0"] = offsetof(Instruction, t0);
   fields["t1"] = offsetof(Instruction, t1);
   fields["pad"] = offsetof(Instruction, pad);
-  const char* names[] = {"PREPARE", "PHASE", "PAULI", "PAULI_ROT", "PAIR_ROT", "SWAP", "DIAG", "EXP_DIAG", "DENSE", "KRAUS"};
+  const char* names[] = {"PREPARE", "PHASE", "PAULI",    "PAULI_ROT", "PAIR_ROT",
+                         "SWAP",    "DIAG",  "EXP_DIAG", "DENSE",     "KRAUS"};
   for (int i = 0; i < 10; ++i) opcodes[names[i]] = i;
   out["instruction"] = fields;
   out["itemsize"] = sizeof(Instruction);

@@ -26,6 +26,7 @@ Footprint footprint_of(const Instruction& in) {
       break;
     case Opcode::Swap:
     case Opcode::Dense:
+    case Opcode::Kraus:
     case Opcode::Prepare:
       f.mixes = in.x_mask;
       f.looks = in.ctrl_mask;

@@ -133,7 +133,8 @@ void Sweeps<Real>::shuffle(const TilePass<Real>& pass, const Shuffle& shuffle, R
 
 template <typename Real>
 void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, u64 base,
-                         bool inverse, Worker& worker, Part part) const {
+                         Way way, Worker& worker, Part part) const {
+  const bool inverse = way != Way::Forward;
   const auto& from = pass.stages[stage];
   const std::size_t at = static_cast<std::size_t>(from.index);
   const u64 groups = pass.geometry.groups();
@@ -165,7 +166,7 @@ void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std
       break;
     }
     case OpKind::Gate:
-      gates_.apply(pass.geometry, pass.gates[at], psi, base, inverse, worker.scratch.template as<Real>(), part);
+      gates_.apply(pass.geometry, pass.gates[at], psi, base, way, worker.scratch.template as<Real>(), part);
       break;
   }
 }
@@ -180,7 +181,7 @@ void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse, d
         [&](std::size_t first, std::size_t last, u64 chunks) {
           for (u64 chunk = 0; chunk < chunks; ++chunk)
             for (std::size_t s = first; s < last; ++s)
-              apply(pass, numbers, s, at[0], base, false, worker, {chunk, chunks});
+              apply(pass, numbers, s, at[0], base, Way::Forward, worker, {chunk, chunks});
         });
   };
   over_tiles(pass, {psi}, work, sparse && !pass.begins_whole);
@@ -193,7 +194,8 @@ void Sweeps<Real>::undo(const TilePass<Real>& pass, std::size_t count, Real* sta
     for (std::size_t s = count; s-- > 0;) {
       prepare(pass, numbers, s, base, true, worker);
       const u64 chunks = pass.stages[s].local ? pass.chunks() : 1;
-      for (u64 chunk = 0; chunk < chunks; ++chunk) apply(pass, numbers, s, at[0], base, true, worker, {chunk, chunks});
+      for (u64 chunk = 0; chunk < chunks; ++chunk)
+        apply(pass, numbers, s, at[0], base, Way::Adjoint, worker, {chunk, chunks});
     }
   });
 }
@@ -246,8 +248,8 @@ void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numb
       }
       [[fallthrough]];
     case OpKind::Move:
-      apply(pass, numbers, stage, psi, base, true, worker, part);
-      apply(pass, numbers, stage, lambda, base, true, worker, part);
+      apply(pass, numbers, stage, psi, base, Way::Undo, worker, part);
+      apply(pass, numbers, stage, lambda, base, Way::Adjoint, worker, part);
       break;
   }
 }

@@ -22,12 +22,12 @@ class Sweeps {
   // Rotors and entries are those of the steps that stay gates.
   Sweeps(const TilePlan<Real>& plan, const KernelTable<Real>& kernels, const Executor& executor,
          std::vector<double> angles_of_ops, const std::vector<Rotor<Real>>& rotors_of_steps,
-         const std::vector<TableEntries<Real>>& entries_of_steps)
+         const std::vector<TableEntries<Real>>& entries_of_steps, const std::vector<Chosen<Real>>& chosen)
       : plan_(plan),
         kernels_(kernels),
         executor_(executor),
         angles_(std::move(angles_of_ops)),
-        gates_{kernels, rotors_of_steps, entries_of_steps} {}
+        gates_{kernels, rotors_of_steps, entries_of_steps, chosen} {}
 
   // `factor`: the state is that times what memory holds, before and after; 1 at either end of a sweep.
   // `sparse`: the state began as |0..0>. Tiles outside the support of the pass are 0 and stay so; what is outside the
@@ -55,7 +55,7 @@ class Sweeps {
                Worker& worker) const;
   // On a part of a tile.
   void apply(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, std::uint64_t base,
-             bool inverse, Worker& worker, Part part) const;
+             Way way, Worker& worker, Part part) const;
   void shuffle(const TilePass<Real>& pass, const Shuffle& shuffle, Real* psi, std::uint64_t base, bool inverse,
                Worker& worker) const;
   void reverse_stage(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, Real* lambda,

@@ -23,7 +23,10 @@ std::vector<bool> find_trained(const Source& source, const Words& words) {
       instruction = a.factor == 0 ? -1 : a.instruction;
       group = a.group >= 0 && words.groups[static_cast<std::size_t>(a.group)].trained && a.part > 0;
     }
-    out.push_back(group || (instruction >= 0 && source.instructions[static_cast<std::size_t>(instruction)].slot >= 0));
+    const auto turns = [&](const Instruction& in) {
+      return in.slot >= 0 && in.opcode != static_cast<std::uint8_t>(Opcode::Kraus);
+    };
+    out.push_back(group || (instruction >= 0 && turns(source.instructions[static_cast<std::size_t>(instruction)])));
   }
   return out;
 }

@@ -154,11 +154,12 @@ void fill_gate(TileGate<Real>& out, const Compiled<Real>& compiled, const Geomet
       out.mix.x_hi = out.inverse_mix.x_hi = g.flips(out.mix.x_hi);
       break;
     case Kind::Dense:
-      out.dense = compiled.denses[at].forward;
-      out.inverse_dense = compiled.denses[at].inverse;
+      out.matrices = &compiled.denses[at];
+      out.operand = from.operand;
+      out.dense = out.matrices->op;
       for (const u64 offset : compiled.denses[at].offsets) out.offsets.push_back(g.flips(offset));
-      out.dense.index = out.inverse_dense.index = inner(out.dense.index);
-      out.dense.offsets = out.inverse_dense.offsets = out.offsets.data();
+      out.dense.index = inner(out.dense.index);
+      out.dense.offsets = out.offsets.data();
       break;
     case Kind::Table:
       out.table = compiled.tables[at].op;

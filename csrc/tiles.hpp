@@ -59,7 +59,9 @@ struct TileGate {
   std::uint64_t signs = 0, controls = 0, values = 0;
   GateOp<Real> gate;
   MixOp<Real> mix, inverse_mix;
-  DenseOp<Real> dense, inverse_dense;
+  DenseOp<Real> dense;
+  const DenseOperand<Real>* matrices = nullptr;
+  int operand = -1;  // which one that is
   std::vector<std::uint64_t> offsets;
   TableOp<Real> table;
 };

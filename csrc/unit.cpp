@@ -29,6 +29,7 @@ void Unit<Real>::bind(const Batch& batch, u64 first, u64 count) {
   first_ = first;
   count_ = count;
   bind_rotors();
+  bind_choices();
   if (lane_sweep_) {
     bind_gates();
     lane_sweep_->bind(per_sample_.data());
@@ -65,6 +66,20 @@ void Unit<Real>::bind_rotors() {
       if (l < distinct) t = trig_of(step, values[l]);
       r.c[l] = static_cast<Real>(t.c);
       r.s[l] = static_cast<Real>(t.s);
+    }
+  }
+}
+
+template <typename Real>
+void Unit<Real>::bind_choices() {
+  chosen_.resize(compiled_.denses.size());
+  for (std::size_t d = 0; d < chosen_.size(); ++d) {
+    const DenseOperand<Real>& operand = compiled_.denses[d];
+    for (int l = 0; l < lanes; ++l) {
+      const u64 from = lanes_mode() ? static_cast<u64>(l) : 0;
+      const double value =
+          operand.slot() < 0 ? 0.0 : per_sample_[static_cast<u64>(operand.slot() - source_.n_shared) * lanes + from];
+      chosen_[d][static_cast<std::size_t>(l)] = operand.choice(value);
     }
   }
 }
@@ -128,7 +143,8 @@ void Unit<Real>::prepare(const Instruction& in, Real* psi) {
 }
 
 template <typename Real>
-void Unit<Real>::apply(std::size_t index, Real* psi, bool inverse) {
+void Unit<Real>::apply(std::size_t index, Real* psi, Way way) {
+  const bool inverse = way != Way::Forward;
   const Step& step = compiled_.steps[index];
   const std::size_t at = static_cast<std::size_t>(step.operand);
   switch (step.kind) {
@@ -155,7 +171,9 @@ void Unit<Real>::apply(std::size_t index, Real* psi, bool inverse) {
       break;
     }
     case Kind::Dense: {
-      const DenseOp<Real>& op = inverse ? compiled_.denses[at].inverse : compiled_.denses[at].forward;
+      DenseOp<Real> op = compiled_.denses[at].op;
+      std::vector<Real> memory;
+      if (!compiled_.denses[at].pick(chosen_[at], way, op, memory)) break;
       executor_.over(op.index.count, [&](u64 begin, u64 end, u64) {
         const Buffer scratch(compiled_.dense_scratch);
         const u64 inputs = static_cast<u64>(op.n_hi) * static_cast<u64>(op.n_lo);
@@ -238,10 +256,10 @@ void Unit<Real>::forward(Real* psi) {
     if (!prepared) std::fill(psi, psi + (lanes_mode() ? lanes : 1), Real(1));
   }
   if (!tiles_) {
-    for (std::size_t i = 0; i < compiled_.steps.size(); ++i) apply(i, psi, false);
+    for (std::size_t i = 0; i < compiled_.steps.size(); ++i) apply(i, psi, Way::Forward);
     return;
   }
-  if (prepared) apply(0, psi, false);
+  if (prepared) apply(0, psi, Way::Forward);
   if (lane_sweep_) {
     if (batch_->initial) lane_sweep_->head(psi, false);
     return lane_sweep_->forward(psi, from_zero());
@@ -249,7 +267,7 @@ void Unit<Real>::forward(Real* psi) {
   double factor = 1;
   for (const TilePass<Real>& pass : tiles_->passes) {
     if (pass.whole >= 0)
-      apply(static_cast<std::size_t>(pass.whole), psi, false);
+      apply(static_cast<std::size_t>(pass.whole), psi, Way::Forward);
     else
       sweeps_->forward(pass, psi, sparse, factor);
   }
@@ -276,8 +294,8 @@ void Unit<Real>::reverse_step(std::size_t i, Real* psi, Real* lambda, double* gr
   const Step& step = compiled_.steps[i];
   const std::size_t at = static_cast<std::size_t>(step.operand);
   if (step.slot < 0) {
-    apply(i, psi, true);
-    apply(i, lambda, true);
+    apply(i, psi, Way::Undo);
+    apply(i, lambda, Way::Adjoint);
     return;
   }
   const u64 items = step.kind == Kind::Table ? compiled_.tables[at].op.index.count : compiled_.gates[at].index.count;
@@ -323,7 +341,7 @@ void Unit<Real>::reverse_gates(Real* psi, Real* lambda, double* gradients, bool 
   while (first < steps.size() && steps[first].slot < 0) ++first;
   for (std::size_t i = steps.size(); i-- > first;) reverse_step(i, psi, lambda, gradients);
   if (to_start)
-    for (std::size_t i = first; i-- > 0;) apply(i, lambda, true);
+    for (std::size_t i = first; i-- > 0;) apply(i, lambda, Way::Adjoint);
 }
 
 template <typename Real>

@@ -42,7 +42,7 @@ class Unit {
         trig_(trig),
         executor_(executor) {
     if (call)
-      lane_sweep_.emplace(*tiles, *call, kernels, GateRunner<Real>{kernels, gate_rotors_, gate_entries_},
+      lane_sweep_.emplace(*tiles, *call, kernels, GateRunner<Real>{kernels, gate_rotors_, gate_entries_, chosen_},
                           executor_.watch);
   }
 
@@ -80,9 +80,10 @@ class Unit {
   // f(here, there) for each real of the state and of its interleaved row, which row(lane) gives.
   template <typename Row, typename F>
   void along_rows(Row row, F f);
-  void apply(std::size_t step, Real* psi, bool inverse);
+  void apply(std::size_t step, Real* psi, Way way);
   void reverse_step(std::size_t step, Real* psi, Real* lambda, double* gradients);
   void bind_rotors();
+  void bind_choices();
   void bind_tiles();
   void bind_gates();
   bool from_zero() const;
@@ -102,6 +103,7 @@ class Unit {
   std::vector<double> per_sample_;           // (n_per_sample, lanes), so that a slot's lanes are together
   std::vector<Rotor<Real>> rotors_;          // of the steps with per-sample angles
   std::vector<std::int32_t> rotor_of_step_;  // index into rotors_, or -1
+  std::vector<Chosen<Real>> chosen_;         // of the matrices of dense operands
   // of a plan
   std::vector<double> angles_;  // of instructions
   std::vector<Rotor<Real>> gate_rotors_;

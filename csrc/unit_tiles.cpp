@@ -16,7 +16,8 @@ void Unit<Real>::bind_tiles() {
     angles_[i] = step.offset + step.scale * value;
   }
   bind_gates();
-  sweeps_.emplace(*tiles_, kernels_, executor_, tiles_->words.evaluate(source_, angles_), gate_rotors_, gate_entries_);
+  sweeps_.emplace(*tiles_, kernels_, executor_, tiles_->words.evaluate(source_, angles_), gate_rotors_, gate_entries_,
+                  chosen_);
 }
 
 template <typename Real>
@@ -78,7 +79,7 @@ void Unit<Real>::reverse_tiles(Real* psi, Real* lambda, double* gradients, bool 
       if (p >= first_pass)
         reverse_step(static_cast<std::size_t>(pass.whole), psi, lambda, gradients);
       else
-        apply(static_cast<std::size_t>(pass.whole), lambda, true);
+        apply(static_cast<std::size_t>(pass.whole), lambda, Way::Adjoint);
       continue;
     }
     const std::size_t from = p > first_pass ? 0 : p == first_pass ? first_stage : pass.stages.size();
