@@ -26,9 +26,14 @@ from .channels import (
     reset_error,
     thermal_relaxation,
 )
+from .model import NoiseModel, Rule
+from .readout import ReadoutErrors
 
 __all__ = [
     "Channel",
+    "NoiseModel",
+    "ReadoutErrors",
+    "Rule",
     "amplitude_damping",
     "bit_flip",
     "bit_phase_flip",
