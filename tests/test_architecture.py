@@ -33,6 +33,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("gradients",),
     ("engines", "arguments", "plan_text", "measured", "curved", "model"),
     ("checkpoint", "persistence", "drawing", "drawing_graphics"),
+    ("noise",),
     ("feature_maps", "kernels"),
     ("charts", "plots", "objective", "optimise", "diagnostics"),
     ("anneal",),
@@ -58,6 +59,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Inside a function only, for convenience: whoever has the lower thing reaches the upper one by a method.
 UPWARD = {
     ("circuit", "drawing"): "print(circuit) draws it",
+    ("circuit", "noise"): "circuit.channel refuses what is none",
     ("model", "persistence"): "model.save writes a file",
     ("peers", "pennylane_device"): "the comparison runs the device too",
     ("compiling", "pennylane_device"): "kg.compile takes QNodes too",

@@ -22,6 +22,9 @@ from .gate_spec import GateSpec, check_extra
 from .gates import GATES, find
 from .pauli import MAX_WIRES, PauliSum, check_wires
 
+if TYPE_CHECKING:
+    from .noise.channel import Channel
+
 
 class Gate(NamedTuple):
     """One gate of a circuit: a row of the table with its arguments.
@@ -39,7 +42,7 @@ class Gate(NamedTuple):
 
     def __repr__(self) -> str:
         args = [repr(p) if isinstance(p, Expression) else f"{p:g}" for p in self.params]
-        if isinstance(self.extra, (str, int)):
+        if not isinstance(self.extra, (np.ndarray, type(None))):
             args.append(repr(self.extra))
         args += [str(w) for w in self.wires]
         if self.controls:
@@ -262,6 +265,12 @@ class Circuit:
             del self.gates[before:]  # all or nothing
             raise
         return self
+
+    def channel(self, channel: Channel, wires: Sequence[int] | int) -> Circuit:
+        """Append a channel of `ketgrad.noise` on its number of wires; the first is its most significant."""
+        from .noise.channel import append_channel
+
+        return append_channel(self, channel, wires)
 
     def extend(self, other: Circuit) -> Circuit:
         """Append all gates of a circuit without parameters of its own, on the same wires."""

@@ -150,12 +150,18 @@ class GateSpec:
         return bool(np.allclose(self._sample @ self._sample, np.eye(len(self._sample))))
 
 
+# What a row of a circuit has that is noise: no gate, so in no table; `extra` is the `noise.Channel`.
+CHANNEL = GateSpec("channel", "Noise.", None, body=None, extra="channel")
+
+
 def check_extra(spec: GateSpec, extra: Any, k: int) -> Any:
     """The extra argument of a variadic gate, checked and frozen."""
     if spec.extra is None:
         if extra is not None:
             raise CircuitError(f"{spec.name} takes no extra argument, got {type(extra).__name__}")
         return None
+    if spec is CHANNEL:
+        raise CircuitError("a channel is appended by circuit.channel, and has neither controls nor an inverse")
     if spec.extra == "word":
         return check_word(extra, k)
     if spec.extra == "dim":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,12 @@ from .circuit import Circuit, Gate
 from .errors import ArgumentTypeError, WireError
 from .expressions import Expression, Stage
 from .factors import Angle, Dense, Diagonal, ExpDiagonal, Factor, PairRot, Pauli, Phase, Rot
+from .gate_spec import CHANNEL
 from .pauli import Key, PauliSum
 from .program import INSTRUCTION, TERM, Opcode, Program
+
+if TYPE_CHECKING:
+    from .noise.channel import Channel
 
 Row = tuple[int, int, int, int, float, float, int, int, int, int, int, int, int]
 
@@ -39,13 +43,26 @@ class Readout:
         return m == r and not self.constant.any() and bool((self.coefficients == np.eye(m)).all())
 
 
+class Site(NamedTuple):
+    """Where a program has a channel: a KRAUS whose matrices are the channel's operators, and their inverses.
+
+    A channel of several operators has a per-sample slot of its own, the choice among them; these slots follow those
+    that the stage fills, in the order of the sites.
+    """
+
+    instruction: int
+    channel: Channel
+    probabilities: npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """A program, the stage that fills its slots, and the map from its terms to the observables."""
+    """A program, the stage that fills its slots, the map from its terms to the observables, and where it has noise."""
 
     program: Program
     stage: Stage
     readout: Readout
+    sites: tuple[Site, ...] = ()
 
 
 def wire_bit(wire: int, n_wires: int) -> int:
@@ -69,7 +86,10 @@ def lower(circuit: Circuit, observables: Sequence[PauliSum] = ()) -> Lowered:
     if circuit.initial is not None:
         builder.prepare(*circuit.initial)
     for gate in circuit.gates:
-        builder.gate(gate)
+        if gate.spec is CHANNEL:
+            builder.channel(gate)
+        else:
+            builder.gate(gate)
     readout = _readout(observables)
     terms = np.zeros(len(readout.keys), dtype=TERM)
     for row, key in zip(terms, readout.keys, strict=True):
@@ -80,9 +100,9 @@ def lower(circuit: Circuit, observables: Sequence[PauliSum] = ()) -> Lowered:
         np.concatenate(builder.pool) if builder.pool else np.zeros(0),
         terms,
         stage.n_shared,
-        stage.n_per_sample,
+        stage.n_per_sample + builder.choices,
     )
-    return Lowered(program, stage, readout)
+    return Lowered(program, stage, readout, tuple(builder.sites))
 
 
 def term_masks(key: Key, n_wires: int) -> tuple[int, int, int, int]:
@@ -159,6 +179,8 @@ class _Builder:
         self.n, self.stage = n_wires, stage
         self.rows: list[Row] = []
         self.pool: list[npt.NDArray[np.float64]] = []
+        self.sites: list[Site] = []
+        self.choices = 0  # slots that choose among a channel's operators
         self._pool_size = 0
         self._known: dict[tuple[object, ...], tuple[object, int]] = {}
 
@@ -183,6 +205,23 @@ class _Builder:
         factors = gate.spec.factors(len(targets), gate.extra)
         for factor in reversed(factors) if gate.inverse else factors:
             self._factor(factor, targets, ctrl, value, params, gate.inverse)
+
+    def channel(self, gate: Gate) -> None:
+        """A KRAUS of the channel's operators; if there are several, a slot of its own chooses."""
+        channel: Channel = gate.extra
+        targets = [wire_bit(w, self.n) for w in gate.wires]
+        payload = self._cached(
+            channel,
+            (channel, tuple(np.argsort(targets))),
+            lambda: np.concatenate([_ascending_matrix(m, targets) for m in (*channel.operators, *channel.inverses)]),
+        )
+        choice = (0.0, 0.0, -1)
+        if len(channel.operators) > 1:
+            choice = (1.0, 0.0, self.stage.n_shared + self.stage.n_per_sample + self.choices)
+            self.choices += 1
+        self.sites.append(Site(len(self.rows), channel, channel.probabilities))
+        count = len(channel.operators)
+        self._emit(Opcode.KRAUS, _mask(targets), 0, 0, 0, choice, payload, len(targets), count)
 
     def _factor(
         self,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from .arguments import States, output_cotangents
 from .circuit import Circuit
 from .curved import Curved
-from .errors import ArgumentError, ArgumentTypeError, suggest
+from .errors import ArgumentError, ArgumentTypeError, CircuitError, suggest
 from .gradients import adjoint, differences
 from .gradients.results import Gradients as Gradients
 from .gradients.results import Jacobian as Jacobian
@@ -52,7 +52,12 @@ class Model(Curved):
             raise ArgumentError(f"dtype must be complex64 or complex128, got {dtype!r}") from None
         own = circuit.copy()
         self.observables = tuple(observables)
-        super().__init__(own, lower(own, self.observables), wanted, backend)
+        lowered = lower(own, self.observables)
+        if lowered.sites:
+            raise CircuitError(
+                f"a Model has no noise, and the circuit has {lowered.sites[0].channel!r}; use kg.compile"
+            )
+        super().__init__(own, lowered, wanted, backend)
         self._squares: Model | None = None
         self._unshared: Model | None = None
         self.saved_weights: Array | None = None  # what `save` was given, after `kg.load`

@@ -1,0 +1,48 @@
+"""Noise: channels, models of what follows which gate, and errors of the readout.
+
+Example:
+    >>> from ketgrad import noise
+    >>> circuit.channel(noise.depolarizing(0.01), 0)
+"""
+
+from __future__ import annotations
+
+from .channel import Channel
+from .channels import (
+    amplitude_damping,
+    bit_flip,
+    bit_phase_flip,
+    depolarizing,
+    generalized_amplitude_damping,
+    kraus,
+    measurement,
+    mixture,
+    over_rotation,
+    pauli,
+    phase_damping,
+    phase_flip,
+    projection,
+    reset,
+    reset_error,
+    thermal_relaxation,
+)
+
+__all__ = [
+    "Channel",
+    "amplitude_damping",
+    "bit_flip",
+    "bit_phase_flip",
+    "depolarizing",
+    "generalized_amplitude_damping",
+    "kraus",
+    "measurement",
+    "mixture",
+    "over_rotation",
+    "pauli",
+    "phase_damping",
+    "phase_flip",
+    "projection",
+    "reset",
+    "reset_error",
+    "thermal_relaxation",
+]
