@@ -149,6 +149,25 @@ def require_states(n_bits: int, itemsize: int, copies: int) -> None:
         )
 
 
+def require_density(n_bits: int, itemsize: int, copies: int) -> None:
+    """Refuse a request for `copies` density matrices of n_bits qubits that cannot fit.
+
+    Raises:
+        OutOfMemoryError: with the need, what is available and the largest circuit that fits.
+    """
+    need = copies * itemsize << 2 * n_bits
+    if need <= _SMALL:
+        return
+    free = available_bytes()
+    if need > _RESERVE * free:
+        plural = "density matrices" if copies != 1 else "density matrix"
+        raise OutOfMemoryError(
+            f"{copies} {plural} of {n_bits} qubits need{'s' * (copies == 1)} {format_bytes(need)} (4**{n_bits} x "
+            f"{itemsize} B each); {format_bytes(free)} are available. Use at most "
+            f"{largest_n_bits(itemsize, copies) // 2} qubits, or method='trajectories'."
+        )
+
+
 def require_bytes(need: int, what: str) -> None:
     """Refuse any other large request.
 

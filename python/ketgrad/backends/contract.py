@@ -165,9 +165,10 @@ class Plan(ABC):
         tape: Any = None,
         initial: States | None = None,
         bras: States | None = None,
+        each: bool = False,
     ) -> tuple[Array, Array, States]:
         """As `pullback`, and the cotangents of the initial states, (K, B, 2^n)."""
-        return self._pull(shared, per_sample, cotangents, tape, False, initial, bras, True)
+        return self._pull(shared, per_sample, cotangents, tape, each, initial, bras, True)
 
     def _pull(
         self,
@@ -205,6 +206,10 @@ class Plan(ABC):
         shared, per_sample = self._check(shared, per_sample)
         self._require(max(1, len(per_sample)))
         return self._states(shared, per_sample, self._initial(initial, len(per_sample)))
+
+    def kept_bytes(self, batch_size: int) -> int:
+        """What a tape of a batch of this size holds."""
+        return batch_size * self.dtype.itemsize << self.program.n_bits
 
     def _initial(self, initial: States | None, batch: int) -> States | None:
         if initial is None:
