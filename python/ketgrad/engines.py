@@ -7,28 +7,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .backends import Backend, Plan, get_backend
+from .backends import Backend, Plan
 from .backends.shifted import ShiftedPlan
 from .gradients.parameter_shift import Evaluate, ShiftedBatch
 from .gradients.second_order import state_rule
 from .gradients.shifted_shots import ShiftedShots
-from .lowering import Lowered
+from .lowering import Lowered, Readout
 from .program import with_free_angles
 from .simulator import Estimator, measurement_settings
 
 
 class Engines:
-    """What is built on first use and not pickled: backend, plans, estimators."""
+    """What is built on first use and not pickled: backend, plans, estimators.
 
-    def __init__(self, lowered: Lowered, dtype: np.dtype[Any], backend: str | None) -> None:
-        self.backend: Backend = get_backend(backend)
+    `sampled` is what shots measure, where that is not what exact values read.
+    """
+
+    def __init__(
+        self, lowered: Lowered, dtype: np.dtype[Any], backend: Backend, sampled: Readout | None = None
+    ) -> None:
+        self.backend = backend
         self.dtype = dtype
-        self.plan: Plan = self.backend.prepare(lowered.program, dtype)
+        self.plan: Plan = backend.prepare(lowered.program, dtype)
         self._lowered = lowered
+        self._sampled = lowered if sampled is None else replace(lowered, readout=sampled)
         self._lock = threading.Lock()
         self._made: dict[str, Any] = {}
 
@@ -40,7 +47,7 @@ class Engines:
 
     @property
     def estimator(self) -> Estimator:
-        return self._once("estimator", lambda: Estimator(self.backend, self._lowered, self.dtype))  # type: ignore[no-any-return]
+        return self._once("estimator", lambda: Estimator(self.backend, self._sampled, self.dtype))  # type: ignore[no-any-return]
 
     @property
     def shifts(self) -> ShiftedBatch:
@@ -66,7 +73,7 @@ class Engines:
 
     @property
     def shifted_shots(self) -> ShiftedShots:
-        plan, readout = self.shifted_plan, self._lowered.readout
+        plan, readout = self.shifted_plan, self._sampled.readout
         return self._once(  # type: ignore[no-any-return]
             "shifted shots",
             lambda: ShiftedShots(

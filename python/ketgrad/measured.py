@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import States, parameters, with_initial
+from .backends import get_backend
 from .circuit import Circuit
 from .engines import Engines
 from .errors import ParameterError
@@ -49,7 +50,7 @@ class Measured:
         self._backend_name = backend
         self._lowered = lowered
         self._n_weights, self._n_inputs = circuit.n_weights, circuit.n_inputs
-        self._engines: Engines | None = Engines(lowered, dtype, backend)
+        self._engines: Engines | None = self._build()
 
     def state(self, weights: Any = None, inputs: Any = None, *, initial: Any = None) -> States:
         """Final state, (2^n,) or (B, 2^n), of the model's dtype; wire 0 is the most significant bit."""
@@ -168,9 +169,12 @@ class Measured:
 
     # inside
 
+    def _build(self) -> Engines:
+        return Engines(self._lowered, self.dtype, get_backend(self._backend_name))
+
     def _ready(self) -> Engines:
         if self._engines is None:
-            self._engines = Engines(self._lowered, self.dtype, self._backend_name)
+            self._engines = self._build()
         return self._engines
 
     def _arguments(self, weights: Any, inputs: Any) -> tuple[Array, Array, bool]:

@@ -23,7 +23,7 @@ from .gradients import adjoint, differences
 from .gradients.results import Gradients as Gradients
 from .gradients.results import Jacobian as Jacobian
 from .gradients.shifted_shots import check_allocation
-from .lowering import lower
+from .lowering import Lowered, lower
 from .pauli import PauliSum
 from .simulator import Seed, check_shots, generator
 from .unshared import weights_as_inputs
@@ -52,12 +52,7 @@ class Model(Curved):
             raise ArgumentError(f"dtype must be complex64 or complex128, got {dtype!r}") from None
         own = circuit.copy()
         self.observables = tuple(observables)
-        lowered = lower(own, self.observables)
-        if lowered.sites:
-            raise CircuitError(
-                f"a Model has no noise, and the circuit has {lowered.sites[0].channel!r}; use kg.compile"
-            )
-        super().__init__(own, lowered, wanted, backend)
+        super().__init__(own, self._lower(own), wanted, backend)
         self._squares: Model | None = None
         self._unshared: Model | None = None
         self.saved_weights: Array | None = None  # what `save` was given, after `kg.load`
@@ -190,7 +185,7 @@ class Model(Curved):
         """Variances <O^2> - <O>^2 of the observables, (M,) or (B, M), exact."""
         if self._squares is None:
             squares = [o.square() for o in self.observables]
-            self._squares = Model(self.circuit, (*self.observables, *squares), self.dtype, self._backend_name)
+            self._squares = self._like(self.circuit, (*self.observables, *squares))
         both = self._squares(weights, inputs)
         m = len(self.observables)
         return np.maximum(0.0, both[..., m:] - both[..., :m] ** 2)
@@ -202,7 +197,7 @@ class Model(Curved):
             >>> values = model.weights_as_inputs()(None, rows)  # rows (B, P + F) -> (B, M)
         """
         if self._unshared is None:
-            self._unshared = Model(weights_as_inputs(self.circuit), self.observables, self.dtype, self._backend_name)
+            self._unshared = self._like(weights_as_inputs(self.circuit), self.observables)
         return self._unshared
 
     def tangents(self, weights: Any, inputs: Any, along_weights: Any, along_inputs: Any) -> Array:
@@ -303,6 +298,18 @@ class Model(Curved):
         return {**self.__dict__, "_engines": None, "_squares": None, "_unshared": None}
 
     # inside
+
+    def _lower(self, circuit: Circuit) -> Lowered:
+        lowered = lower(circuit, self.observables)
+        if lowered.sites:
+            raise CircuitError(
+                f"a Model has no noise, and the circuit has {lowered.sites[0].channel!r}; use kg.compile"
+            )
+        return lowered
+
+    def _like(self, circuit: Circuit, observables: Sequence[PauliSum]) -> Model:
+        """Another circuit or other observables, run as these are."""
+        return Model(circuit, observables, self.dtype, self._backend_name)
 
     def _check_observables(self) -> None:
         if not self.observables:

@@ -62,9 +62,9 @@ class _Point:
         self.weights = np.zeros(0) if self.is_twin else np.asarray(w, dtype=np.float64).reshape(-1)
         self.rows = _rows([w, x] if self.is_twin else [x], self.front)
         model = function.model.weights_as_inputs() if self.is_twin else function.model
-        states = len(self.rows) * model.dtype.itemsize << model.circuit.n_wires
-        self.kept_bytes = states + self.weights.nbytes + self.rows.nbytes + ENTRY_BYTES
         self._lowered, self._plan = model._lowered, model._ready().plan
+        states = self._plan.kept_bytes(len(self.rows))
+        self.kept_bytes = states + self.weights.nbytes + self.rows.nbytes + ENTRY_BYTES
         self._n_weights = function.model.n_weights
 
     def key(self) -> tuple[Any, ...]:

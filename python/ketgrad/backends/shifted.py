@@ -9,7 +9,7 @@ Shapes: B samples, K rows (shifted circuits of each sample), R terms, G settings
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -203,6 +203,11 @@ class RowShifts(ShiftedPlan):
             out[rows] = self._plan.forward(np.zeros(0), self._angles(base, shifts, rows))[0]
         return out.reshape(len(base), len(shifts.shift), out.shape[1])
 
+    def _settled(self, angles: Array) -> Callable[[Setting], States]:
+        """What gives the states of these circuits, turned so that a setting measures Zs."""
+        states = self._plan.states(np.zeros(0), angles)
+        return lambda setting: setting.turned(states)
+
     def _angles(self, base: Array, shifts: Shifts, rows: npt.NDArray[np.intp]) -> Array:
         sample, row = np.divmod(rows, len(shifts.shift))
         angles = base[sample]
@@ -227,10 +232,10 @@ class RowShifts(ShiftedPlan):
         step = max(1, min(CHUNK_ENTRIES // max(1, base.shape[1]), CHUNK_BYTES // row_bytes))
         for begin in range(0, len(flat), step):
             rows = np.arange(begin, min(begin + step, len(flat)))
-            states = self._plan.states(np.zeros(0), self._angles(base, shifts, rows))
+            turn = self._settled(self._angles(base, shifts, rows))
             column = 0
             for g, setting in enumerate(settings):
-                turned, outputs = setting.turned(states), slice(column, column + len(setting.outputs))
+                turned, outputs = turn(setting), slice(column, column + len(setting.outputs))
                 for count in np.unique(flat[rows, g]).tolist():
                     here = np.flatnonzero(flat[rows, g] == count)
                     drawn = uniforms[starts[rows[here], g][:, None] + np.arange(count)]

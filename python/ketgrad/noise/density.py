@@ -133,6 +133,10 @@ class DensityPlan(Plan):
         self._require(1 + batch)
         return self._final(shared, per_sample, self._initial(initial, batch)).reshape(batch, size, size)
 
+    def bras(self, cotangents: Array) -> States:
+        """Cotangents (K, B, 4^n) of the last density matrices from those of the terms (K, B, R)."""
+        return self._reading.bras(cotangents, self.dtype)
+
     # what a plan does
 
     def _require(self, copies: int) -> None:
@@ -179,7 +183,7 @@ class DensityPlan(Plan):
             at = marks if marks is not None else self._evolved(shared, x, start, keep_last=False)[1]
             for first in range(0, sets, together):
                 which = slice(first, first + together)
-                bra = self._reading.bras(cotangents[which, rows], self.dtype)
+                bra = self.bras(cotangents[which, rows])
                 found = self._swept(shared, x, at, bra, each)
                 if each:
                     to_shared[which, rows] = found[0]
