@@ -19,6 +19,7 @@ from .arguments import States, output_cotangents
 from .circuit import Circuit
 from .curved import Curved
 from .errors import ArgumentError, ArgumentTypeError, CircuitError, suggest
+from .gate_spec import CHANNEL
 from .gradients import adjoint, differences
 from .gradients.results import Gradients as Gradients
 from .gradients.results import Jacobian as Jacobian
@@ -377,8 +378,13 @@ def compile_circuit(
     *,
     dtype: npt.DTypeLike = "complex128",
     backend: str | None = None,
+    **noise: Any,
 ) -> Model:
-    """Make a circuit ready to run; users call it as `ketgrad.compile`."""
+    """Make a circuit ready to run; users call it as `ketgrad.compile`.
+
+    Args:
+        noise: of a circuit with channels; see `ketgrad.noise.NoisyModel`.
+    """
     several = (observables,) if isinstance(observables, PauliSum) else observables
     try:
         items = tuple(several)
@@ -386,4 +392,8 @@ def compile_circuit(
         raise ArgumentTypeError(
             f"compile: observables are PauliSums such as kg.Z(0), got {type(observables).__name__}"
         ) from None
+    if noise or (isinstance(circuit, Circuit) and any(gate.spec is CHANNEL for gate in circuit.gates)):
+        from .noise.noisy_model import NoisyModel
+
+        return NoisyModel(circuit, items, dtype, backend, **noise)
     return Model(circuit, items, dtype, backend)

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from ..errors import CircuitError
 from ..program import INSTRUCTION, TERM, Opcode, Program, pool_words
+from .matrices import Matrix, superoperator
 
 MAX_CHANNEL_BITS = 3  # a superoperator has twice as many, and KRAUS at most 6
 _MASKS = ("x_mask", "z_mask", "ctrl_mask", "ctrl_value")
-Matrix = npt.NDArray[np.complex128]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +46,6 @@ def kraus_matrices(program: Program, index: int) -> Matrix:
     start = int(row["payload"])
     flat = program.pool[start : start + 2 * count * size * size]
     return flat.view(np.complex128).reshape(count, size, size)
-
-
-def superoperator(matrices: Matrix) -> Matrix:
-    """(4^k, 4^k): sum_i K_i (x) conj(K_i), on a density matrix flattened row by row."""
-    size = matrices.shape[-1] ** 2
-    return np.einsum("mij,mkl->ikjl", matrices, matrices.conj()).reshape(size, size)
 
 
 def doubled(program: Program) -> list[Step]:

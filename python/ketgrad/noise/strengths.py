@@ -11,13 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..backends.contract import Array, States
 from ..memory import how_many
 from .density import DensityPlan, pulled_through
-
-Matrix = npt.NDArray[np.complex128]
+from .matrices import Matrix
 
 
 def strength_gradients(
