@@ -170,3 +170,38 @@ def random_extra(kind: str | None, k: int, rng: np.random.Generator) -> Any:
         return rng.integers(-3, 4, 2**k) / 2
     assert kind == "dim", kind
     return int(rng.integers(0, 2**k + 1))
+
+
+# mixed states
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """A channel: rho -> sum of K rho K^+ over its operators (m, 2^k, 2^k) on some wires."""
+
+    kraus: Any
+    wires: tuple[int, ...]
+
+
+def run_mixed(n: int, steps: Sequence[Op | Noise], initial: Array | None = None) -> Array:
+    """The final density matrix."""
+    state = zero_state(n) if initial is None else np.asarray(initial, dtype=complex)
+    rho = np.outer(state, state.conj())
+    for step in steps:
+        if isinstance(step, Noise):
+            matrices = [embed(np.asarray(k), step.wires, n) for k in step.kraus]
+        else:
+            matrices = [op_matrix(step, n)]
+        rho = sum(m @ rho @ m.conj().T for m in matrices)
+    return np.asarray(rho)
+
+
+def mixed_expectation(rho: Array, operator: Array) -> float:
+    return float(np.trace(operator @ rho).real)
+
+
+def random_kraus(k: int, m: int, rng: np.random.Generator) -> Array:
+    """m operators on k wires, the blocks of a random isometry."""
+    size = 2**k
+    q, _ = np.linalg.qr(rng.normal(size=(m * size, size)) + 1j * rng.normal(size=(m * size, size)))
+    return np.asarray(q.reshape(m, size, size))
