@@ -74,7 +74,7 @@ def program(**changes: object) -> Program:
         ({"n_shared": 0}, "slot"),
         ({"pool": np.zeros(31)}, "payload"),
         ({"pool": np.zeros(32, "f4")}, "dtypes"),
-        ({"opcode_at_0": 9}, "unknown opcode"),
+        ({"opcode_at_0": 10}, "unknown opcode"),
         ({"opcode_at_0": 255}, "unknown opcode"),
         ({"slot_at_0": 1}, "slot"),
         ({"slot_at_0": -2}, "slot"),

@@ -14,7 +14,7 @@ import numpy as np
 import ketgrad._core as _core  # `from .. import _core` would not name the missing module
 
 from ..memory import require_states
-from ..program import Program
+from ..program import Opcode, Program
 from .contract import Array, Backend, Outcomes, Plan, States, Tallies
 from .shifted import Integers, Setting, ShiftedPlan, Shifts
 from .spins import ReadRange, SpinEngine, SpinModel, Spins
@@ -156,7 +156,7 @@ class NativeBackend(Backend):
         return NativePlan(program, dtype)
 
     def _prepare_shifts(self, program: Program, dtype: np.dtype[Any]) -> ShiftedPlan:
-        if program.n_bits > MAX_SHIFT_BITS:
+        if program.n_bits > MAX_SHIFT_BITS or (program.instructions["opcode"] == Opcode.KRAUS).any():
             return super()._prepare_shifts(program, dtype)
         return NativeShifts(program, dtype)
 

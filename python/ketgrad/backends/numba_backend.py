@@ -23,7 +23,7 @@ from . import numba_kernels as kernels
 from . import numba_measure as measure
 from .contract import Array, Backend, Outcomes, Plan, States, Tallies
 from .numba_large import TilePass, plan
-from .numba_table import Span, Step, decode, ranges, spans, steps
+from .numba_table import Span, Step, decode, ranges, spans, steps, trained
 from .numba_terms import TermTable
 from .numba_threads import check, run, share
 from .spins import SpinEngine, SpinModel
@@ -73,7 +73,7 @@ class NumbaPlan(Plan):
     def _has_slot(self, step: Step | TilePass) -> bool:
         if isinstance(step, TilePass):
             return step.measured
-        return bool((self._table[step[0] : step[1], kernels.SLOT] >= 0).any())
+        return bool(trained(self._table[step[0] : step[1]]).any())
 
     # one block of samples; `threads` share the ranges or tiles of a large state
 

@@ -16,6 +16,7 @@ from .numba_kernels import (
     _TURNS,
     EXP_DIAG,
     FIXED,
+    KRAUS,
     OP,
     PAIR_ROT,
     PAULI_ROT,
@@ -28,8 +29,10 @@ from .numba_kernels import (
     X,
     Z,
     _angle,
+    _chosen,
     _coefficients,
     _gather,
+    _is_identity,
     _jit,
     _jit_kernel,
     _popcount,
@@ -142,8 +145,9 @@ def _bind_table(block, row, angle, pool, way, lanes, c):
 
 
 @_jit
-def _bind_matrix(block, row, pool, way, lanes, c):
-    x, k = row[X], block[tiles.COEF]
+def _bind_matrix(block, row, pool, payload, way, lanes, c, k):
+    """The matrix at `payload`, or its adjoint where way is -1, to c from k on."""
+    x = row[X]
     shift, size = _shift(x), np.int64(1) << row[K]
     rows, turns = np.int64(1) << _popcount(x & -lanes), np.int64(1) << _popcount(block[tiles.LANE_X])
     for e in range(rows):
@@ -155,10 +159,25 @@ def _bind_matrix(block, row, pool, way, lanes, c):
                     factor = complex(1.0 if to == of else 0.0, 0.0)
                     if to & ~x & block[tiles.BFIXED] == block[tiles.BVALUE]:
                         a, b = _gather(to, x, shift), _gather(of, x, shift)
-                        entry = row[PAYLOAD] + 2 * (a * size + b if way > 0 else b * size + a)
+                        entry = payload + 2 * (a * size + b if way > 0 else b * size + a)
                         factor = complex(pool[entry], way * pool[entry + 1])
                     c[k + lane], c[k + lanes + lane] = factor.real, factor.imag
                 k += 2 * lanes
+
+
+@_jit_kernel
+def acting(blocks, members, table, reals, pool, slots):
+    """The blocks without those that are but a KRAUS whose chosen matrix is the identity."""
+    out, count = np.empty_like(blocks), 0
+    for o in range(blocks.shape[0]):
+        p = members[blocks[o, tiles.FIRST]]
+        if table[p, OP] == KRAUS:
+            payload, _ = _chosen(table[p], _angle(table[p], reals[p], slots))
+            if _is_identity(pool, payload, table[p, K]):
+                continue
+        out[count] = blocks[o]
+        count += 1
+    return out[:count]
 
 
 @_jit_kernel
@@ -171,7 +190,13 @@ def bind(blocks, members, table, reals, pool, slots, way, c):
         if block[tiles.KIND] == tiles.TABLE:
             _bind_table(block, table[p], _angle(table[p], reals[p], slots), pool, way, lanes, c)
         elif block[tiles.KIND] == tiles.MATRIX:
-            _bind_matrix(block, table[p], pool, way, lanes, c)
+            at, way_of_ket = table[p, PAYLOAD], way
+            if table[p, OP] == KRAUS:
+                at, inverse = _chosen(table[p], _angle(table[p], reals[p], slots))
+                if way < 0:
+                    _bind_matrix(block, table[p], pool, at, way, lanes, c, block[tiles.BRAS])
+                    at, way_of_ket = inverse, -way
+            _bind_matrix(block, table[p], pool, at, way_of_ket, lanes, c, block[tiles.COEF])
         else:
             _bind_pairs(block, members, table, reals, pool, slots, way, lanes, c)
 

@@ -3,10 +3,10 @@
 Owns: what an instruction does to amplitudes. May not know: threads, blocks, plans. Every kernel works on the
 range [lo, hi) of "free" indices: those of the bits that an instruction does not fix, so that controls cost nothing.
 
-A table row is (op, x, z, fixed, value, count, slot, payload, k, turns), int64; free index f stands for amplitude
-i = value | (the bits of f spread over the bits outside `fixed`), and `turns` is |x & z| mod 4. Nearly all opcodes come
-down to two loops: `_signs` (a diagonal with two values) and `_pairs` (2x2 blocks on i and i ^ x). States are
-work (g, s, N): g = 0 the kets of s samples, g > 0 bras.
+A table row is (op, x, z, fixed, value, count, slot, payload, k, turns, matrices), int64; free index f stands for
+amplitude i = value | (the bits of f spread over the bits outside `fixed`), `turns` is |x & z| mod 4, and `matrices` are
+those that a KRAUS chooses from. Nearly all opcodes come down to two loops: `_signs` (a diagonal with two values) and
+`_pairs` (2x2 blocks on i and i ^ x). States are work (g, s, N): g = 0 the kets of s samples, g > 0 bras.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ from ..program import Opcode
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-PREPARE, PHASE, PAULI = int(Opcode.PREPARE), int(Opcode.PHASE), int(Opcode.PAULI)
-PAULI_ROT, PAIR_ROT, SWAP = int(Opcode.PAULI_ROT), int(Opcode.PAIR_ROT), int(Opcode.SWAP)
-DIAG, EXP_DIAG, DENSE = int(Opcode.DIAG), int(Opcode.EXP_DIAG), int(Opcode.DENSE)
+PREPARE, PHASE, PAULI, PAULI_ROT, PAIR_ROT, SWAP, DIAG, EXP_DIAG, DENSE, KRAUS = (int(opcode) for opcode in Opcode)
 
-OP, X, Z, FIXED, VALUE, COUNT, SLOT, PAYLOAD, K, TURNS = range(10)
+OP, X, Z, FIXED, VALUE, COUNT, SLOT, PAYLOAD, K, TURNS, MATRICES = range(11)
 _TURNS = (1.0 + 0.0j, 1.0j, -1.0 + 0.0j, -1.0j)
 
 # "contract" lets a * b + c round once; nothing that would reorder a sum
@@ -188,10 +186,11 @@ def _diagonal(work, b, row, angle, pool, way, factor, lo, hi):
 
 
 @_jit
-def _dense(state, row, pool, way, lo, hi):
+def _dense(state, row, pool, payload, way, lo, hi):
+    """The matrix at `payload`, or its adjoint where way is -1."""
     x, fixed, value = row[X], row[FIXED], row[VALUE]
     size = np.int64(1) << row[K]
-    matrix = pool[row[PAYLOAD] : row[PAYLOAD] + 2 * size * size].view(np.complex128)
+    matrix = pool[payload : payload + 2 * size * size].view(np.complex128)
     where = np.empty(size, np.int64)
     for e in range(size):
         where[e] = _spread(e, x)
@@ -219,6 +218,41 @@ def _dense(state, row, pool, way, lo, hi):
 
 
 @_jit
+def _chosen(row, angle):
+    """Where in the pool the matrix is that a KRAUS chooses, and where its inverse is."""
+    words = np.int64(2) << 2 * row[K]
+    choice = np.int64(np.floor(min(max(angle, 0.0), row[MATRICES] - 1.0) + 0.5))
+    return row[PAYLOAD] + choice * words, row[PAYLOAD] + (row[MATRICES] + choice) * words
+
+
+@_jit
+def _is_identity(pool, payload, k):
+    size = np.int64(1) << k
+    for e in range(size * size):
+        if pool[payload + 2 * e] != (e % (size + 1) == 0) or pool[payload + 2 * e + 1] != 0:
+            return False
+    return True
+
+
+@_jit
+def _kraus(work, b, row, angle, pool, m, way, lo, hi):
+    """The chosen matrix; back, its inverse on the ket and its adjoint on the bras."""
+    payload, inverse = _chosen(row, angle)
+    if _is_identity(pool, payload, row[K]):
+        return
+    for g in range(work.shape[0]):
+        at, turn = (inverse, 1.0) if way < 0 and g == 0 else (payload, way)
+        if row[K] > 1:
+            _dense(work[g, b], row, pool, at, turn, lo, hi)
+            continue
+        for e in range(4):
+            m[e] = complex(pool[at + 2 * e], turn * pool[at + 2 * e + 1])
+        if turn < 0:
+            m[1], m[2] = m[2], m[1]
+        _pairs(work[g, b], row[X], row[Z], row[FIXED], row[VALUE], m, lo, hi)
+
+
+@_jit
 def _prepare(state, row, pool, lo, hi):
     x, payload = row[X], row[PAYLOAD]
     shift = _shift(x)
@@ -237,12 +271,15 @@ def _apply(work, b, row, angle, pool, m, way, lo, hi):
     if op == DIAG or op == EXP_DIAG:
         _diagonal(work, b, row, angle, pool, way, m, lo, hi)
         return
+    if op == KRAUS:
+        _kraus(work, b, row, angle, pool, m, way, lo, hi)
+        return
     for g in range(work.shape[0]):
         state = work[g, b]
         if op == PREPARE:
             _prepare(state, row, pool, lo, hi)
         elif op == DENSE and row[K] > 1:
-            _dense(state, row, pool, way, lo, hi)
+            _dense(state, row, pool, row[PAYLOAD], way, lo, hi)
         elif row[X] == 0:
             _signs(state, row[Z], row[FIXED], row[VALUE], m, lo, hi)
         else:

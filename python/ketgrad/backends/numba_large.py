@@ -13,10 +13,10 @@ import numpy.typing as npt
 from ..program import Opcode
 from . import numba_kernels as kernels
 from . import numba_tiles as tiles
-from .numba_bind import bind, slopes
+from .numba_bind import acting, bind, slopes
 from .numba_lanes import BYTES
 from .numba_passes import Block, Pass, Row, joined, passes
-from .numba_table import Table, spans
+from .numba_table import Table, spans, trained
 from .numba_threads import check, share
 
 Reals = npt.NDArray[np.float64]
@@ -31,7 +31,12 @@ def plan(table: Table, reals: Reals, pool: Reals, n_bits: int, dtype: np.dtype[A
     lane_bits = (2 * BYTES // dtype.itemsize).bit_length() - 1
     row_bits = min(n_bits, (TILE_BYTES // dtype.itemsize).bit_length() - 1) - lane_bits
     columns = (kernels.OP, kernels.X, kernels.Z, kernels.FIXED, kernels.VALUE, kernels.K)
-    rows = [Row(index, *row) for index, row in enumerate(table[:, columns].tolist())]
+    angles = np.flatnonzero(trained(table))
+    before = np.arange(len(table)) < (angles[0] if len(angles) else 0)
+    # a KRAUS may have no inverse where no angle comes before it; it must not be undone before an angle that follows
+    barriers = (table[:, kernels.OP] == Opcode.PREPARE) | before & (table[:, kernels.OP] == Opcode.KRAUS)
+    found = np.column_stack([np.arange(len(table)), table[:, columns], barriers])
+    rows = [Row(*row) for row in found.tolist()]
     bound = (table, reals, pool)
     out: list[TilePass | int] = []
     for p in passes(joined(rows), n_bits, lane_bits, row_bits):
@@ -65,21 +70,27 @@ class TilePass:
         self._members = np.array([row.where for block in source.blocks for row in block.rows], dtype=np.int64)
         self._real = np.empty(0, dtype).real.dtype
         self._cost = sum(block.cost for block in source.blocks)
-        slots, first = self._table[:, kernels.SLOT], 0
+        angles, first = trained(self._table), 0
         self._room = 0
         for columns, block in zip(self._blocks, source.blocks, strict=True):
             last = first + len(block.rows)
             columns[[tiles.FIRST, tiles.LAST, tiles.COEF]] = first, last, self._room
-            columns[tiles.MEASURED] = (slots[self._members[first:last]] >= 0).any()
+            columns[tiles.MEASURED] = angles[self._members[first:last]].any()
             self._fill(columns, block)
             self._room += self._size(columns, block)
+            columns[tiles.BRAS] = columns[tiles.COEF]
+            if block.rows[0].op == Opcode.KRAUS:  # undone on kets and bras in different ways
+                columns[tiles.BRAS] = self._room
+                self._room += self._size(columns, block)
             first = last
         self.measured = bool(self._blocks[:, tiles.MEASURED].any())
+        self._chooses = any(block.rows[0].op == Opcode.KRAUS for block in source.blocks)
 
     def _fill(self, columns: Table, block: Block) -> None:
         """The masks of a block."""
         lanes, rows, outer, op = (1 << self._lane_bits) - 1, self._rows, self._outer, block.rows[0].op
-        table, matrix = op in (Opcode.DIAG, Opcode.EXP_DIAG), op == Opcode.DENSE and block.rows[0].k > 1
+        table = op in (Opcode.DIAG, Opcode.EXP_DIAG)
+        matrix = op == Opcode.KRAUS or (op == Opcode.DENSE and block.rows[0].k > 1)
         kind = tiles.TABLE if table else tiles.MATRIX if matrix else tiles.PAIRS if block.x else tiles.SIGNS
         high = block.x & ~lanes
         fixed = block.fixed & ~lanes | high & -high  # of two rows that meet, this bit says which is first
@@ -119,27 +130,31 @@ class TilePass:
         in_lanes = (block.x & (lanes - 1)).bit_count()
         return 2 * lanes << 2 * block.rows[0].k - in_lanes
 
-    def _sweep(self, work: npt.NDArray[Any], slots: Reals, fresh: bool, threads: int, way: int) -> Reals:
-        """The products of all blocks, (G, blocks, 16), where way is -1."""
+    def _sweep(self, work: npt.NDArray[Any], slots: Reals, fresh: bool, threads: int, way: int) -> tuple[Table, Reals]:
+        """The blocks that act, and their products, (G, blocks, 16), where way is -1."""
+        blocks = self._blocks
+        if self._chooses:
+            blocks = acting(blocks, self._members, self._table, self._reals, self._pool, slots)
         raw = np.empty(self._room + BYTES // self._real.itemsize, self._real)
         start = -raw.ctypes.data % BYTES // self._real.itemsize
         c = raw[start : start + self._room]
-        bind(self._blocks, self._members, self._table, self._reals, self._pool, slots, way, c)
+        bind(blocks, self._members, self._table, self._reals, self._pool, slots, way, c)
         outer = self._outer & self._live if fresh else self._outer  # from |0...0> on, without tiles that are still 0
         count = 1 << outer.bit_count()
         tasks = spans(count, max(1, count // TASKS))
         size = max(1, TILE_VISITS // (self._cost + 4 << self._rows.bit_count() + self._lane_bits))
         reals = work.view(self._real)
-        out = np.zeros((len(tasks), len(work) - 1, len(self._blocks), 16))
+        out = np.zeros((len(tasks), len(work) - 1, len(blocks), 16))
 
         def call(q: int) -> None:
             first, last = tasks[q]
             for lo in range(first, last, size):
                 check()
-                tiles.sweep(reals, self._blocks, c, self._rows, outer, lo, min(lo + size, last), way, out[q])
+                tiles.sweep(reals, blocks, c, self._rows, outer, lo, min(lo + size, last), way, out[q])
 
-        share(call, len(tasks), threads)
-        return np.asarray(out.sum(axis=0))
+        if len(blocks):
+            share(call, len(tasks), threads)
+        return blocks, np.asarray(out.sum(axis=0))
 
     def forward(self, state: npt.NDArray[Any], slots: Reals, fresh: bool, threads: int) -> None:
         """A state (1, 2^n) through the pass; fresh: it began as |0...0>. slots are those of its sample."""
@@ -150,6 +165,6 @@ class TilePass:
 
         With `fresh`, bras are not undone where the ket is 0.
         """
-        products = self._sweep(work, slots, fresh, threads, -1)
+        blocks, products = self._sweep(work, slots, fresh, threads, -1)
         for g, to in enumerate(out):
-            slopes(self._blocks, self._members, self._table, self._reals, self._pool, slots, products[g], to)
+            slopes(blocks, self._members, self._table, self._reals, self._pool, slots, products[g], to)

@@ -23,7 +23,8 @@ MAX_COST = 512  # of a pass, so that a tile takes no more than some milliseconds
 MAX_DENSE = 4  # qubits of a matrix that runs in tiles
 MAX_TABLE = 6  # bits outside the lanes of a diagonal that runs in tiles
 
-_SINGLE = frozenset((Opcode.PREPARE, Opcode.DIAG, Opcode.EXP_DIAG))  # those that stay by themselves
+_SINGLE = frozenset((Opcode.PREPARE, Opcode.DIAG, Opcode.EXP_DIAG, Opcode.KRAUS))  # those that stay by themselves
+_MATRICES = frozenset((Opcode.DENSE, Opcode.KRAUS))
 
 
 class Row(NamedTuple):
@@ -36,6 +37,7 @@ class Row(NamedTuple):
     fixed: int
     value: int
     k: int
+    barrier: int  # whether nothing may overtake it
 
 
 @dataclass(slots=True)
@@ -53,14 +55,14 @@ class Block:
     @classmethod
     def of(cls, row: Row) -> Block:
         """One row by itself."""
-        touched = -1 if row.op == Opcode.PREPARE else row.x | row.z | row.fixed
-        x = -1 if row.op == Opcode.PREPARE else row.x
+        touched = -1 if row.barrier else row.x | row.z | row.fixed
+        x = -1 if row.barrier else row.x
         joins = row.op not in _SINGLE and not (row.op == Opcode.DENSE and row.k > 1)
         return cls([row], x, row.z & ~row.fixed, row.fixed, row.value, touched, joins)
 
     def commutes(self, other: Block) -> bool:
         """Whether it is plain that the order of the two does not matter."""
-        return not (self.x & other.touched or self.touched & other.x)
+        return not (self.rows[0].barrier or self.x & other.touched or self.touched & other.x)
 
     def join(self, other: Block) -> bool:
         """Take in another block of one row, if the result is a block."""
@@ -79,12 +81,12 @@ class Block:
     @property
     def cost(self) -> int:
         """Beside a 2x2 matrix."""
-        return 1 << self.rows[0].k if self.rows[0].op == Opcode.DENSE else 1
+        return 1 << self.rows[0].k if self.rows[0].op in _MATRICES else 1
 
     def is_wide(self, lane_bits: int, row_bits: int) -> bool:
         """Whether it needs the whole state."""
         first, high = self.rows[0], self.x >> lane_bits
-        if first.op == Opcode.PREPARE or (first.op == Opcode.DENSE and first.k > MAX_DENSE):
+        if first.barrier or (first.op in _MATRICES and first.k > MAX_DENSE):
             return True
         table = first.op in (Opcode.DIAG, Opcode.EXP_DIAG) and (first.z >> lane_bits).bit_count() > MAX_TABLE
         return table or high.bit_count() > row_bits

@@ -25,7 +25,7 @@ def _column(table: npt.NDArray[np.void], name: str) -> npt.NDArray[np.int64]:
 
 def _rows(n_bits: int, **columns: Any) -> Table:
     """The table of numba_kernels; columns not given are 0, and the count follows from `fixed`."""
-    names = ("op", "x", "z", "fixed", "value", "count", "slot", "payload", "k", "turns")
+    names = ("op", "x", "z", "fixed", "value", "count", "slot", "payload", "k", "turns", "matrices")
     columns["count"] = np.int64(1) << (n_bits - np.bitwise_count(columns["fixed"]).astype(np.int64))
     columns["turns"] = np.bitwise_count(columns["x"] & columns["z"]) % 4
     table = np.zeros((len(columns["x"]), len(names)), dtype=np.int64)
@@ -42,10 +42,18 @@ def decode(program: Program) -> Table:
     swaps, first = op == Opcode.SWAP, np.int64(1) << _column(rows, "t0")
     x = np.where(swaps, first | np.int64(1) << _column(rows, "t1"), x)
     value = np.where(swaps, value | first, value)  # the pair 01, 10
-    fixed = np.where(swaps | (op == Opcode.DENSE), fixed | x, fixed)
+    kraus = op == Opcode.KRAUS
+    fixed = np.where(swaps | kraus | (op == Opcode.DENSE), fixed | x, fixed)
     fixed = np.where((op == Opcode.PAULI) | (op == Opcode.PAULI_ROT), fixed | (x & -x), fixed)
     slot, payload, k = (_column(rows, name) for name in ("slot", "payload", "k"))
-    return _rows(program.n_bits, op=op, x=x, z=z, fixed=fixed, value=value, slot=slot, payload=payload, k=k)
+    matrices = np.where(kraus, _column(rows, "t0"), 0)
+    masks = {"x": x, "z": z, "fixed": fixed, "value": value}
+    return _rows(program.n_bits, op=op, **masks, slot=slot, payload=payload, k=k, matrices=matrices)
+
+
+def trained(table: Table) -> npt.NDArray[np.bool_]:
+    """Which rows have an angle with a slot."""
+    return np.asarray((table[:, kernels.SLOT] >= 0) & (table[:, kernels.OP] != Opcode.KRAUS))
 
 
 def steps(table: Table, budget: int, start: int = 0) -> list[Step]:
@@ -53,7 +61,8 @@ def steps(table: Table, budget: int, start: int = 0) -> list[Step]:
     op, x, k = table[:, kernels.OP], table[:, kernels.X], table[:, kernels.K]
     each = np.where(x != 0, 2, 1)  # visits of one free index, roughly
     each = np.where((op == Opcode.DIAG) | (op == Opcode.EXP_DIAG), 8, each)
-    each = np.where((op == Opcode.DENSE) & (k > 1), np.int64(1) << 2 * k, each)
+    matrix = (op == Opcode.KRAUS) | (op == Opcode.DENSE)
+    each = np.where(matrix & (k > 1), np.int64(1) << 2 * k, each)
     sizes = np.maximum(1, budget // each)
     out: list[Step] = []
     first, spent, counts = start, 0, table[:, kernels.COUNT].tolist()

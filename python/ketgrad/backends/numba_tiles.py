@@ -20,10 +20,11 @@ FLUSH = 256  # rows whose products are summed in the precision of the state
 
 # Columns of a block: its kind; its masks x, z, fixed, value; the value beyond the lanes, and a bit that makes s = 1; on
 # packed rows x, z, fixed (one bit of x among them), value, how many are free; x on lanes; on bits outside the tile z,
-# fixed, value; z on rows, unpacked; where its coefficients and members are; whether it has an angle with a slot.
+# fixed, value; z on rows, unpacked; where its coefficients and members are; whether it has an angle with a slot; where
+# its coefficients for bras are.
 (KIND, BX, BZ, BFIXED, BVALUE, START, PARITY, ROW_X, ROW_Z, FREE, FREE_VALUE, COUNT, LANE_X, OUT_Z, OUT_FIXED,
- OUT_VALUE, ROWS_Z, COEF, FIRST, LAST, MEASURED) = range(21)  # fmt: skip
-COLUMNS = 21
+ OUT_VALUE, ROWS_Z, COEF, FIRST, LAST, MEASURED, BRAS) = range(22)  # fmt: skip
+COLUMNS = 22
 _flip1, _flip2, _flip4, _flip8 = FLIPS
 
 
@@ -156,8 +157,8 @@ def _diagonal(tile, at, block, c, s0):
 
 
 @_jit
-def _matrix(tile, at, block, c):
-    """DENSE on several qubits: for each of the rows it mixes, a sum over them with lanes exchanged in all ways."""
+def _matrix(tile, at, block, c, coefficients):
+    """DENSE of several qubits, KRAUS: for each of the rows it mixes, a sum over them, lanes exchanged in all ways."""
     size = BYTES // tile.itemsize
     x, fixed, value, flip = block[ROW_X], block[FREE], block[FREE_VALUE], block[LANE_X]
     rows, turns = np.int64(1) << _popcount(x), np.int64(1) << _popcount(flip)
@@ -174,7 +175,7 @@ def _matrix(tile, at, block, c):
                 store(old, q, _flipped(a, to))
                 store(old, q + size, _flipped(b, to))
                 q += 2 * size
-        k = block[COEF]
+        k = coefficients
         for e in range(rows):
             p = at + (i | _spread(e, x)) * 2 * size
             real, imag = zeros(old), zeros(old)
@@ -198,11 +199,12 @@ def _outside(block, base):
 
 
 @_jit
-def _run(tile, at, block, c, s0):
+def _run(tile, at, block, c, s0, g):
+    """State g, the ket or a bra."""
     if block[KIND] == PAIRS:
         _pairs(tile, at, block, c, s0)
     elif block[KIND] == MATRIX:
-        _matrix(tile, at, block, c)
+        _matrix(tile, at, block, c, block[BRAS if g else COEF])
     else:
         _diagonal(tile, at, block, c, s0)
 
@@ -315,6 +317,6 @@ def sweep(work, blocks, c, rows, outer, lo, hi, way, out):
                 for g in range(1, work.shape[0]):
                     _measure(tiles, at + g * each, at, blocks[o], c, s0, sums, start, total, out[g - 1, o])
             for g in range(work.shape[0]):
-                _run(tiles, at + g * each, blocks[o], c, s0)
+                _run(tiles, at + g * each, blocks[o], c, s0, g)
         for g in range(work.shape[0]):
             _unpack(work[g], base, rows, tiles, at + g * each)

@@ -180,9 +180,9 @@ class ShiftedPlan(ABC):
 
 
 def free_angles(program: Program, shared: Array, per_sample: Array) -> Array:
-    """(B, I) angles of the parametrised instructions."""
+    """(B, I + C): the slots of `with_free_angles`, angles of the parametrised instructions and then the choices."""
     slots = np.concatenate([np.broadcast_to(shared, (len(per_sample), len(shared))), per_sample], axis=1)
-    rows = program.instructions[program.parametrised]
+    rows = program.instructions[np.concatenate([program.parametrised, program.choices])]
     return np.asarray(rows["offset"] + rows["scale"] * slots[:, rows["slot"]])
 
 

@@ -84,7 +84,7 @@ class ShiftedBatch:
         return len(self.shift)
 
     def angles(self, shared: Array, per_sample: Array) -> Array:
-        """(B, I) angles of the parametrised instructions."""
+        """(B, I + C) angles of the parametrised instructions, and after them the choices of matrices."""
         return free_angles(self._program, shared, per_sample)
 
     @property

@@ -27,7 +27,8 @@ from .adjoint import to_terms
 from .parameter_shift import ShiftedBatch
 
 Array = npt.NDArray[np.float64]
-Gradient = Callable[[Array, npt.NDArray[np.intp]], Array]  # angles (rows, I), their samples -> d/d angle (rows, I)
+# angles and choices (rows, I + C), their samples -> d/d angle (rows, I + C)
+Gradient = Callable[[Array, npt.NDArray[np.intp]], Array]
 Bras = States | Callable[[States, npt.NDArray[np.intp]], States] | None
 
 
@@ -93,7 +94,7 @@ class Direction:
         out = np.zeros_like(self.base)
         for samples, angles, factors in self.rows(self.base.shape[1]):
             _add(out, samples, factors[:, None] * gradient(angles, samples))
-        return out
+        return out[:, : self.angles.shape[1]]
 
     def states(self, plan: Plan) -> States:
         """(B, 2^n): how the final states change; the rule of the shifts must be one for states."""
