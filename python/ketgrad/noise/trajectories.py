@@ -159,7 +159,7 @@ class TrajectoryPlan(Plan):
     def _states(self, shared: Array, per_sample: Array, initial: States | None) -> States:
         """Amplitudes whose squares are the mean probabilities of the basis states."""
         mean = self.average(shared, per_sample, lambda states: np.abs(states.astype(np.complex128)) ** 2, initial)
-        return np.sqrt(mean).astype(self.dtype)
+        return np.asarray(np.sqrt(mean), dtype=self.dtype)
 
     def _pullback(
         self,
