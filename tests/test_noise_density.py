@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
-
 import noise_cases
 import numpy as np
 import pytest
@@ -18,7 +15,7 @@ from noise_cases import CHANNELS
 import ketgrad as kg
 from ketgrad import noise
 from ketgrad.backends import get_backend
-from ketgrad.errors import ArgumentError, OutOfMemoryError
+from ketgrad.errors import ArgumentError
 from ketgrad.lowering import lower
 from ketgrad.noise.density import DensityPlan
 from ketgrad.noise.noisy_model import NoisyModel

@@ -26,9 +26,16 @@ from .channels import (
     reset_error,
     thermal_relaxation,
 )
+from .model import NoiseModel, Rule
+from .noisy_model import NoisyModel
+from .readout import ReadoutErrors
 
 __all__ = [
     "Channel",
+    "NoiseModel",
+    "NoisyModel",
+    "ReadoutErrors",
+    "Rule",
     "amplitude_damping",
     "bit_flip",
     "bit_phase_flip",

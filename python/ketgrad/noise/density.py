@@ -24,7 +24,7 @@ from .doubling import Piece, Step, adjoint, assembled, density_bits, doubled, pi
 
 KEPT_BYTES = 256 << 20  # density matrices at cuts that a tape may hold
 TABLE_ENTRIES = 1 << 22  # of the terms' signs that are kept
-LIMITS = {8: 1.0, 16: 1.0}  # by which a sweep back may multiply rounding errors, by itemsize
+LIMITS = {8: 30.0, 16: 1e3}  # by which a sweep back may multiply rounding errors, by itemsize
 
 
 class Reading:
@@ -89,9 +89,7 @@ class DensityPlan(Plan):
         single: instructions whose channels are cut out, each by itself.
     """
 
-    def __init__(
-        self, program: Program, dtype: np.dtype[Any], backend: Backend, *, single: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, program: Program, dtype: np.dtype[Any], backend: Backend, *, single: Sequence[int] = ()) -> None:
         super().__init__(program, dtype)
         self._backend = backend
         self._reading = Reading(program.terms, program.n_bits)
