@@ -91,6 +91,7 @@ def test_all_paths_together_are_the_density_matrix(backend: str, precision: Prec
 
 
 @given(seed=SEEDS, n=st.integers(1, 3))
+@settings(max_examples=15)
 def test_all_gradients_together_are_those_of_the_density_matrix(backend: str, precision: Precision, seed: int, n: int):
     recipe, rng = few_channels(seed, n)
     observables = [strategies.random_observable(rng, n)[0] for _ in range(2)]
@@ -133,18 +134,18 @@ def test_every_channel_has_the_right_finite_gradient(backend: str, name: str):
 
 def test_operators_that_cannot_be_undone_cut_the_sweep(backend: str):
     circuit = kg.Circuit(3)
-    w = circuit.weights(9)
-    for layer in range(3):
+    w = circuit.weights(6)
+    for layer in range(2):
         for wire in range(3):
             circuit.ry(w[3 * layer + wire], wire).channel(noise.amplitude_damping(0.1), wire)
         circuit.cx(layer, (layer + 1) % 3)
         circuit.channel(noise.reset() if layer == 1 else noise.amplitude_damping(0.999), layer)
     plan, exact, _ = planned(circuit, [kg.Z(0) @ kg.X(1), kg.Y(2)], backend, trajectories=ALL)
-    slots = np.linspace(0.1, 2.0, 9), np.zeros((1, 0))
+    slots = np.linspace(0.1, 2.0, 6), np.zeros((1, 0))
     cuts = [route.edges[1:-1] for route in plan.routes(ALL).groups]
     assert len(cuts) > 20
     assert all(cuts)  # all go through the reset
-    assert max(map(len, cuts)) > 8
+    assert max(map(len, cuts)) > 10
     c = np.array([[[0.3, -1.2]]])
     assert np.allclose(plan.pullback(*slots, c)[0], exact.pullback(*slots, c)[0], rtol=0, atol=1e-12)
 
@@ -170,21 +171,21 @@ def noisy_layers(n: int, depth: int, channel: noise.Channel, pair: noise.Channel
 )
 def test_standard_errors_are_right(backend: str, name: str, least: int):
     channel = {"depolarizing": noise.depolarizing(0.1), "amplitude_damping": noise.amplitude_damping(0.1)}[name]
-    circuit = noisy_layers(3, 3, channel, noise.depolarizing(0.1, 2))
-    weights, none = np.linspace(0.1, 2.5, 9), np.zeros((1, 0))
-    _, exact, _ = planned(circuit, [kg.Z(0), kg.X(1) @ kg.Z(2)], backend)
+    circuit, observables, runs = noisy_layers(2, 3, channel, noise.depolarizing(0.1, 2)), [kg.Z(0), kg.X(1)], 100
+    weights, none = np.linspace(0.1, 2.5, 6), np.zeros((1, 0))
+    _, exact, _ = planned(circuit, observables, backend)
     wanted, scores, spreads, found = exact.forward(weights, none)[0], [], [], []
-    for seed in range(150):
-        plan, *_ = planned(circuit, [kg.Z(0), kg.X(1) @ kg.Z(2)], backend, trajectories=200, seed=seed, least=least)
+    for seed in range(runs):
+        plan, *_ = planned(circuit, observables, backend, trajectories=150, seed=seed, least=least)
         values, errors = plan.estimate(weights, none)
         scores.append((values - wanted) / errors)
         found.append(values)
         spreads.append(errors)
     squares = (np.array(scores)[..., 0] ** 2).sum()  # the two outputs share paths; one of them is enough
-    assert chance(squares, 150) > 1e-6
-    assert chance(squares, 150) < 1 - 1e-6
+    assert chance(squares, runs) > 1e-6
+    assert chance(squares, runs) < 1 - 1e-6
     ratio = np.var(found, axis=0, ddof=1) / np.mean(np.square(spreads), axis=0)
-    assert (np.abs(np.log(ratio)) < 5 * np.sqrt(2 / 149)).all()  # five standard errors of a variance
+    assert (np.abs(np.log(ratio)) < 5 * np.sqrt(2 / (runs - 1))).all()  # five standard errors of a variance
 
 
 def test_the_average_is_the_density_matrix_on_random_circuits(backend: str):
