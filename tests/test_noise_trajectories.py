@@ -314,6 +314,21 @@ def test_samples_of_a_batch_share_their_paths(backend: str):
         assert np.allclose(alone[1][0], error, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["depolarizing", "thermal_relaxation", "reset"])
+def test_parameter_shift_agrees_with_the_adjoint_method(backend: str, name: str):
+    circuit = kg.Circuit(3)
+    w, x = circuit.weights(4), circuit.inputs(2)
+    circuit.ry(w[0], 0).channel(CHANNELS[name], 0).crx(w[1] * x[0], 0, 1).channel(CHANNELS["depolarizing 2"], (0, 1))
+    circuit.rz(w[2], 1).ry(x[1], 2).cx(1, 2).channel(CHANNELS[name], 2).single_excitation(w[3], 0, 2)
+    model = kg.compile(
+        circuit, [kg.Z(0) + kg.X(1), kg.Y(2)], method="trajectories", trajectories=40, seed=3, backend=backend
+    )
+    weights, inputs = np.array([0.3, 0.7, 1.1, 0.4]), np.array([[0.3, 0.2], [0.6, -0.4], [1, 2]])
+    exact, shifted = (model.jacobian(weights, inputs, method=m) for m in ("adjoint", "parameter-shift"))
+    assert np.allclose(exact.weights, shifted.weights, rtol=0, atol=1e-12)
+    assert np.allclose(exact.inputs, shifted.inputs, rtol=0, atol=1e-12)
+
+
 def test_a_tolerance_is_reached_or_missed_aloud(backend: str):
     circuit = noisy_layers(3, 3, noise.depolarizing(0.05))
     weights, none = np.linspace(0.1, 2.5, 9), np.zeros((1, 0))

@@ -182,12 +182,15 @@ class TrajectoryPlan(Plan):
         wanted = self._outputs if self._outputs is not None and self._outputs.shape[1] == terms else np.eye(terms)
         budget, worst = min(PILOT, self.trajectories), np.inf
         while True:
-            found = self._mean(shared, per_sample, keep, initial, wanted, self.routes(budget))
+            routes = self.routes(budget)
+            found = self._mean(shared, per_sample, keep, initial, wanted, routes)
             assert found[1] is not None
             worst = float(found[1].max(initial=0.0)) / self.tolerance
             if worst <= 1 or budget >= self.trajectories:
                 break
-            budget = min(self.trajectories, int(max(2 * budget, 1.1 * worst**2 * budget)))
+            spread = worst * self.tolerance * np.sqrt(routes.paths.draws) / routes.paths.tail
+            more = max(self.rows.space.budget(spread, self.tolerance), budget + budget // 2)
+            budget = min(self.trajectories, more)
         if worst > 1:
             warnings.warn(
                 f"the standard error is {worst * self.tolerance:.2g} after {budget} trajectories, and "
