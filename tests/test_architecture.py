@@ -42,6 +42,7 @@ LAYERS: list[tuple[str, ...]] = [
         "data",
         "adam",
         "hybrid",
+        "noisy_training",
         "settings",
         "train",
         "baseline",

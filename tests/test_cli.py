@@ -24,7 +24,7 @@ from ketgrad.console import Console, confusion_text
 from ketgrad.report import duration
 from ketgrad.train import Progress, Settings
 
-SMALL = ["--qubits", "3", "--layers", "1", "--epochs", "4", "--lr", "0.05", "--noise", "0.1"]
+SMALL = ["--qubits", "3", "--layers", "1", "--epochs", "4", "--lr", "0.05", "--input-noise", "0.1"]
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ QUICK: dict[str, Any] = {
     "n_layers": 1,
     "epochs": 25,
     "learning_rate": 0.05,
-    "noise": 0.0,
+    "input_noise": 0.0,
     "batch_size": 16,
 }
 
@@ -67,7 +67,7 @@ def test_string_labels_and_dataframes() -> None:
     pandas = pytest.importorskip("pandas")
     iris = load_iris(as_frame=True)
     names = pandas.Series(iris.target_names[iris.target])
-    model = HybridClassifier(n_qubits=3, n_layers=2, epochs=15, learning_rate=0.05, noise=0.1, random_state=0)
+    model = HybridClassifier(n_qubits=3, n_layers=2, epochs=15, learning_rate=0.05, input_noise=0.1, random_state=0)
     model.fit(iris.data, names)
     assert model.classes_.tolist() == ["setosa", "versicolor", "virginica"]
     assert model.feature_names_in_.tolist() == list(iris.data.columns) and model.n_features_in_ == 4

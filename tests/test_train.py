@@ -24,7 +24,7 @@ from ketgrad.errors import (
 )
 from ketgrad.train import Settings, Stopped, fit
 
-SMALL = Settings(qubits=3, layers=2, epochs=6, batch=16, lr=0.05, noise=0.1)
+SMALL = Settings(qubits=3, layers=2, epochs=6, batch=16, lr=0.05, input_noise=0.1)
 
 
 def blobs(n: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -231,7 +231,7 @@ def test_bad_data(x: Any, y: Any, message: str) -> None:
         ({"epochs": True}, ArgumentTypeError, "epochs is an integer"),
         ({"lr": 0}, ArgumentError, "lr must be finite and above 0"),
         ({"lr": float("nan")}, ArgumentError, "lr must be finite"),
-        ({"noise": -1}, ArgumentError, "noise must be finite and at least 0"),
+        ({"input_noise": -1}, ArgumentError, "input_noise must be finite and at least 0"),
         ({"decay": "x"}, ArgumentTypeError, "decay is a number"),
         ({"dtype": "float32"}, ArgumentError, "dtype must be complex64 or complex128"),
         ({"gradient": "backprop"}, ArgumentError, "gradient must be one of"),

@@ -71,6 +71,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _add_train(p: argparse.ArgumentParser) -> None:
+    from .noisy_training import MITIGATIONS
     from .train import Settings
 
     default = Settings()
@@ -83,16 +84,27 @@ def _add_train(p: argparse.ArgumentParser) -> None:
         ("batch", int, "samples of a step"),
         ("lr", float, "first learning rate of the cosine"),
         ("decay", float, "weight decay of the linear layers"),
-        ("noise", float, "noise on the standardised features while training"),
+        ("input-noise", float, "noise on the standardised features while training"),
         ("seed", int, "of everything random"),
     ):
-        p.add_argument(f"--{name}", type=kind, metavar=name.upper(), help=f"{text} (default {getattr(default, name)})")
+        known = getattr(default, name.replace("-", "_"))
+        p.add_argument(f"--{name}", type=kind, metavar=name.upper(), help=f"{text} (default {known})")
     p.add_argument("--backend", choices=("native", "numba"), help="default: the best one here")
     p.add_argument("--dtype", choices=("complex64", "complex128"), help=f"default {default.dtype}")
     p.add_argument(
         "--gradient", choices=("adjoint", "parameter-shift"), help="default: adjoint, or parameter-shift with shots"
     )
     p.add_argument("--shots", type=int, help="measurements of each setting (default: exact)")
+    p.add_argument(
+        "--noise",
+        metavar="SPEC",
+        help="train under noise of gates and readout, beside a training without: 0.01, or a list such as "
+        "depolarizing=0.001,depolarizing2=0.01,amplitude_damping=0.002,readout=0.02 (default: none)",
+    )
+    p.add_argument(
+        "--mitigation", choices=tuple(MITIGATIONS), help="train by mitigated values, beside a training by raw ones"
+    )
+    p.add_argument("--trajectories", type=int, metavar="N", help="paths of a noisy value (default: exact where quick)")
     p.add_argument("--seeds", type=int, metavar="N", help="train with N seeds and report the median (default 1)")
     p.add_argument(
         "--out", default=DEFAULT_OUT, metavar="DIR", help="for model, report, checkpoints (default %(default)s)"

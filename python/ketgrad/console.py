@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import statistics
 import sys
 import threading
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .noisy_training import described, others
 from .report import duration
 
 if TYPE_CHECKING:
@@ -69,6 +71,9 @@ class Console:
             f"{dataset.name}: {n} samples, {f} features, {len(set(dataset.labels.tolist()))} classes; "
             f"{s.qubits} qubits, {s.layers} layers, {s.epochs} epochs, seed {s.seed}"
         )
+        if s.noise is not None:
+            beside = [described(own) for own in others(s)]
+            self.say(f"under noise: {s.noise}; {described(s)}, then for comparison {', '.join(beside)}")
         if resume and not checkpoint.exists():
             self.say(f"no checkpoint in {out}: starting at the beginning")
 
@@ -116,6 +121,9 @@ class Console:
         if len(outcome.seeds) > 1:
             shown = ", ".join(f"{a:.4f}" for a in outcome.accuracies)
             print(f"median          {outcome.median:.4f} of {len(outcome.seeds)} seeds ({shown})")
+        for v in outcome.variants:
+            as_run = f"{statistics.median(v.as_run):.4f} as run"
+            print(f"{v.name:<24} loss {v.loss:.4f}, test accuracy {v.accuracy:.4f} without noise, {as_run}")
         for b in outcome.baselines:
             print(f"beside it       {b.median:.4f} {b.name} of {b.parameters} parameters ({b.settings})")
         print(f"parameters      {len(first.network.theta)}")

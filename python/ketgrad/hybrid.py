@@ -68,6 +68,7 @@ class Network(ABC):
         self, model: Model, mean: Array, scale: Array, head: Sequence[Any], about: dict[str, Any] | None = None
     ) -> None:
         self.model, self.mean, self.scale = model, mean, scale
+        self.noisy: Any = None  # what is trained in place of the model, with its faces
         self.about = dict(about or {})
         outputs = self._take(list(head))
         shapes = {
@@ -124,7 +125,15 @@ class Network(ABC):
         """Mean loss, sum of the scores, and the loss's gradient (B, K) by the outputs, which may be overwritten."""
 
     @abstractmethod
-    def score(self, features: Array, labels: npt.NDArray[Any], *, shots: int | None = None, seed: Any = None) -> float:
+    def score(
+        self,
+        features: Array,
+        labels: npt.NDArray[Any],
+        *,
+        shots: int | None = None,
+        seed: Any = None,
+        noisy: bool = False,
+    ) -> float:
         """How good predictions for raw features are, 1 at best."""
 
     # parameters
@@ -182,7 +191,8 @@ class Network(ABC):
             rng: where the shots come from.
         """
         bounded = self._encode(x)
-        values, pullback = self.model.forward(
+        model = self.model if self.noisy is None else self.noisy
+        values, pullback = model.forward(
             self.part("circuit"), self._angles(bounded), method=method, shots=shots, seed=rng
         )
         loss, score, delta = self._compare(values @ self.part("head") + self.part("head_bias"), targets)
@@ -196,8 +206,17 @@ class Network(ABC):
         self.part("encoder_bias", gradient)[...] = before.sum(axis=0)
         return loss, score, gradient
 
-    def outputs(self, features: npt.ArrayLike, *, shots: int | None = None, seed: Seed = None) -> Array:
+    def loss(self, features: Array, labels: npt.NDArray[Any]) -> float:
+        """Mean loss of raw features and their labels, by the circuit without noise."""
+        return self._compare(self.outputs(features), self.targets(np.asarray(labels)))[0]
+
+    def outputs(
+        self, features: npt.ArrayLike, *, shots: int | None = None, seed: Seed = None, noisy: bool = False
+    ) -> Array:
         """(B, K) outputs of the head for raw features (B, F).
+
+        Args:
+            noisy: by the circuit as it was trained, where that has noise.
 
         Raises:
             ParameterError: another number of features.
@@ -205,11 +224,12 @@ class Network(ABC):
         raw = np.asarray(features, dtype=np.float64)
         if raw.ndim != 2 or raw.shape[1] != self.n_features:
             raise ParameterError(f"features have shape (samples, {self.n_features}), got {raw.shape}")
+        model = self.noisy if noisy and self.noisy is not None else self.model
         rng = np.random.default_rng(seed) if shots is not None else None
         out = np.empty((len(raw), len(self.part("head_bias"))))
         for start in range(0, len(raw), _ROWS):
             angles = self._angles(self._encode(self.standardise(raw[start : start + _ROWS])))
-            values = self.model(self.part("circuit"), angles, shots=shots, seed=rng)
+            values = model(self.part("circuit"), angles, shots=shots, seed=rng)
             out[start : start + _ROWS] = values @ self.part("head") + self.part("head_bias")
         return out
 
@@ -281,9 +301,17 @@ class Classifier(Network):
         """The most likely class of each sample."""
         return [self.classes[k] for k in self.outputs(features).argmax(axis=1)]
 
-    def score(self, features: Array, labels: npt.NDArray[Any], *, shots: int | None = None, seed: Any = None) -> float:
+    def score(
+        self,
+        features: Array,
+        labels: npt.NDArray[Any],
+        *,
+        shots: int | None = None,
+        seed: Any = None,
+        noisy: bool = False,
+    ) -> float:
         """The share of right answers."""
-        found = self.outputs(features, shots=shots, seed=seed).argmax(axis=1)
+        found = self.outputs(features, shots=shots, seed=seed, noisy=noisy).argmax(axis=1)
         return float(np.mean([self.classes[k] == label for k, label in zip(found, labels.tolist(), strict=True)]))
 
 
@@ -308,14 +336,24 @@ class Regressor(Network):
         squares = float(error @ error)
         return squares / len(error), len(error) - squares, (2.0 / len(error)) * error[:, None]
 
-    def predict(self, features: npt.ArrayLike, *, shots: int | None = None, seed: Seed = None) -> Array:
+    def predict(
+        self, features: npt.ArrayLike, *, shots: int | None = None, seed: Seed = None, noisy: bool = False
+    ) -> Array:
         """(B,) predicted targets for raw features (B, F)."""
-        return self.unit[0] + self.unit[1] * self.outputs(features, shots=shots, seed=seed)[:, 0]
+        return self.unit[0] + self.unit[1] * self.outputs(features, shots=shots, seed=seed, noisy=noisy)[:, 0]
 
-    def score(self, features: Array, labels: npt.NDArray[Any], *, shots: int | None = None, seed: Any = None) -> float:
+    def score(
+        self,
+        features: Array,
+        labels: npt.NDArray[Any],
+        *,
+        shots: int | None = None,
+        seed: Any = None,
+        noisy: bool = False,
+    ) -> float:
         """R^2, the share of the targets' variance that is explained; NaN where there is none."""
         spread = float(((labels - labels.mean()) ** 2).sum())
-        error = self.predict(features, shots=shots, seed=seed) - labels
+        error = self.predict(features, shots=shots, seed=seed, noisy=noisy) - labels
         return 1.0 - float(error @ error) / spread if spread else float("nan")
 
 

@@ -23,6 +23,7 @@ from .checkpoint import replace_file, sweep
 from .data import Dataset, stratified_split
 from .errors import ArgumentError, CheckpointError
 from .hybrid import Classifier
+from .noisy_training import Variant, others, variant
 from .train import Progress, Result, Settings, fit
 
 MODEL, REPORT, RESULTS = "model.npz", "report.html", "results.json"
@@ -41,6 +42,7 @@ class Outcome(NamedTuple):
     accuracies: tuple[float, ...]  # on the test set, one for each seed
     confusion: npt.NDArray[np.int64]  # (C, C) of the first seed, rows are the true classes
     baselines: tuple[Baseline, ...]
+    variants: tuple[Variant, ...]  # of a training under noise: itself first, then what it is compared with
     engine: dict[str, Any]
 
     @property
@@ -49,8 +51,10 @@ class Outcome(NamedTuple):
         return float(np.median(self.accuracies))
 
 
-def checkpoint_path(out: Path, index: int, seed: int) -> Path:
-    """Where the training with this seed, the index-th of the job, keeps its checkpoint."""
+def checkpoint_path(out: Path, index: int, seed: int, beside: int = 0) -> Path:
+    """Where the training with this seed, the index-th of the job or of what is beside it, keeps its checkpoint."""
+    if beside:
+        return out / f"checkpoint-beside{beside}-seed{seed}.npz"
     return out / ("checkpoint.npz" if index == 0 else f"checkpoint-seed{seed}.npz")
 
 
@@ -101,24 +105,27 @@ def run(
     prepare_folder(folder)
     a, b = stratified_split(dataset.labels, TEST_FRACTION, SPLIT_SEED)
     train, test = (dataset.features[a], dataset.labels[a]), (dataset.features[b], dataset.labels[b])
-    results, accuracies = [], []
     every = tuple(settings.seed + k for k in range(seeds))
-    for k, seed in enumerate(every):
-        result = fit(
-            *train,
-            dataclasses.replace(settings, seed=seed),
-            test=test,
-            checkpoint=checkpoint_path(folder, k, seed),
-            checkpoint_every=checkpoint_every,
-            resume=resume,
-            progress=None if progress is None else lambda p, k=k: progress(k, p),  # type: ignore[misc]
-            stop=stop,
-            about=about,
-        )
-        results.append(result)
-        accuracies.append(float(result.history["test_accuracy"][-1]))
-        if finished is not None:
-            finished(k, result, accuracies[-1])
+    groups: list[tuple[Settings, list[Result[Any]]]] = []
+    for beside, chosen in enumerate([settings, *others(settings)]):
+        groups.append((chosen, []))
+        for k, seed in enumerate(every):
+            result = fit(
+                *train,
+                dataclasses.replace(chosen, seed=seed),
+                test=test,
+                checkpoint=checkpoint_path(folder, k, seed, beside),
+                checkpoint_every=checkpoint_every,
+                resume=resume,
+                progress=None if progress is None else lambda p, k=k: progress(k, p),  # type: ignore[misc]
+                stop=stop,
+                about=about,
+            )
+            groups[-1][1].append(result)
+            if finished is not None:
+                finished(k, result, float(result.history["test_accuracy"][-1]))
+    results = groups[0][1]
+    accuracies = [float(result.history["test_accuracy"][-1]) for result in results]
     network = results[0].network
     network.about = {"data": dataset.name, "target": dataset.target, "feature_names": list(dataset.feature_names)}
     network.save(folder / MODEL)
@@ -132,6 +139,7 @@ def run(
         tuple(accuracies),
         confusion_matrix(test[1], network.predict(test[0]), network.classes),
         _classical(results[0], train, test, list(every)) if classical and available() else (),
+        tuple(variant(own, found, train, test) for own, found in groups) if settings.noise is not None else (),
         engine(settings.backend),
     )
     _write(folder, outcome)
@@ -178,7 +186,22 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "classes": [str(c) for c in result.network.classes],
         "confusion": outcome.confusion.tolist(),
         "classical": [{**b._asdict(), "median": b.median} for b in outcome.baselines],
+        "under_noise": [_row(v) for v in outcome.variants],
         "engine": {k: v for k, v in outcome.engine.items() if isinstance(v, (str, int, float, bool))},
+    }
+
+
+def _row(v: Variant) -> dict[str, Any]:
+    return {
+        "name": v.name,
+        "noise": v.settings.noise,
+        "mitigation": v.settings.mitigation,
+        "ideal_losses": list(v.losses),
+        "ideal_test_accuracies": list(v.accuracies),
+        "test_accuracies_as_run": list(v.as_run),
+        "circuits": v.circuits,
+        "variance_factor": v.variance,
+        "seconds": [r.times["train"] for r in v.results],
     }
 
 

@@ -6,6 +6,7 @@ Owns: the page and its words. May not know: how anything on it was computed.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ def render(outcome: Outcome) -> str:
         _header(outcome),
         _cards(outcome),
         f'<div class="two"><section>{_loss(outcome)}</section><section>{_accuracy(outcome)}</section></div>',
+        _under_noise(outcome),
         _confusion_and_classical(outcome),
         _circuit(outcome),
         f'<div class="two">{_times(outcome)}{_settings(outcome)}</div>',
@@ -146,11 +148,45 @@ def _accuracy(o: Outcome) -> str:
     lines = [("training", history["accuracy"]), ("test", history["test_accuracy"])]
     note = (
         f'<p class="note">The training accuracy is measured while training, on inputs with noise of '
-        f"{o.settings.noise:g} standard deviations added.</p>"
-        if o.settings.noise
+        f"{o.settings.input_noise:g} standard deviations added.</p>"
+        if o.settings.input_noise
         else ""
     )
     return curves(lines, "Accuracy", percent=True) + note
+
+
+def _under_noise(o: Outcome) -> str:
+    if not o.variants:
+        return ""
+    head = ["training", "loss without noise", "test accuracy without noise", "as run", "circuits", "shots", "time"]
+    rows = [
+        (
+            "" if k else "ours",
+            [
+                v.name,
+                f"{v.loss:.4f}",
+                _percent(v.accuracy),
+                _percent(statistics.median(v.as_run)),
+                str(v.circuits),
+                f"x {v.variance:.3g}" if v.variance is not None else "x 1" if v.circuits == 1 else "-",
+                duration(v.results[0].times["train"]),
+            ],
+        )
+        for k, v in enumerate(o.variants)
+    ]
+    lines = [(v.name, v.results[0].history["test_accuracy"]) for v in o.variants]
+    seeds = f"Medians of {len(o.seeds)} seeds" if len(o.seeds) > 1 else "One seed"
+    note = (
+        f"Noise: {o.settings.noise}. {seeds}. Every training is judged by the circuit without noise, on the training "
+        "set for the loss; as run is the test set on the circuit as it was trained. Circuits run for one value, and "
+        "shots are how many times as many it takes for the same statistical error. Mitigation takes bias away and "
+        "costs shots; it does not bring back gradients that noise has made vanish."
+    )
+    return (
+        f'<div class="two"><section><h2>Under noise</h2>{table(head, rows, (1, 2, 3, 4, 5, 6))}'
+        f'<p class="note">{escape(note)}</p></section>'
+        f"<section>{curves(lines, 'Test accuracy without noise', percent=True)}</section></div>"
+    )
 
 
 def _confusion_and_classical(o: Outcome) -> str:
@@ -261,6 +297,7 @@ def _settings(o: Outcome) -> str:
         ("parameters", f"{len(o.results[0].network.theta):,}"),
         ("epochs, batch", f"{s.epochs}, {s.batch}"),
         ("learning rate", f"{s.lr:g}, cosine to 0"),
-        ("weight decay, input noise", f"{s.decay:g}, {s.noise:g}"),
+        ("noise, mitigation", f"{s.noise or 'none'}, {s.mitigation or 'none'}"),
+        ("weight decay, input noise", f"{s.decay:g}, {s.input_noise:g}"),
     ]
     return f"<section><h2>Settings</h2>{table((), [('', (k, str(v))) for k, v in rows], (1,))}</section>"

@@ -34,6 +34,7 @@ from .checkpoint import Arrays, read_archive, sweep, write_archive
 from .data import fingerprint, sorted_classes
 from .errors import ArgumentError, CheckpointError, DataError, KetgradError
 from .hybrid import Classifier, Network, Regressor, mean_and_scale
+from .noisy_training import noisy_model
 from .settings import Settings
 
 __all__ = ["HISTORY", "Progress", "Result", "Settings", "Stopped", "fit", "saved"]
@@ -158,6 +159,7 @@ class _Trainer:
             backend=settings.backend,
             rng=self.rng,
         )
+        self.network.noisy = noisy_model(self.network, settings)
         self.x = self.network.standardise(x)
         self.targets = self.network.targets(y)
         self.test = None if test is None else (np.asarray(test[0], dtype=np.float64), np.asarray(test[1]))
@@ -205,8 +207,8 @@ class _Trainer:
             self.order = self.rng.permutation(len(self.x))
         rows = self.order[self.position * s.batch : (self.position + 1) * s.batch]
         x = self.x[rows]
-        if s.noise:
-            x = x + s.noise * self.rng.standard_normal(x.shape)
+        if s.input_noise:
+            x = x + s.input_noise * self.rng.standard_normal(x.shape)
         loss, right, gradient = self.network.loss_and_gradient(
             x, self.targets[rows], method=s.gradient, shots=s.shots, rng=self.rng
         )

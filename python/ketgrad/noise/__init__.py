@@ -30,6 +30,7 @@ from .channels import (
 from .model import NoiseModel, Rule
 from .noisy_model import NoisyModel
 from .readout import ReadoutErrors
+from .specification import parse
 
 __all__ = [
     "Channel",
@@ -47,6 +48,7 @@ __all__ = [
     "measurement",
     "mixture",
     "over_rotation",
+    "parse",
     "pauli",
     "phase_damping",
     "phase_flip",

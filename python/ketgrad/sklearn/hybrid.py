@@ -26,11 +26,14 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
         "batch_size": "batch",
         "learning_rate": "lr",
         "weight_decay": "decay",
-        "noise": "noise",
+        "input_noise": "input_noise",
         "backend": "backend",
         "dtype": "dtype",
         "gradient": "gradient",
         "shots": "shots",
+        "noise": "noise",
+        "mitigation": "mitigation",
+        "trajectories": "trajectories",
     }
 
     def __init__(
@@ -42,11 +45,14 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
         batch_size: int = Settings.batch,
         learning_rate: float = Settings.lr,
         weight_decay: float = Settings.decay,
-        noise: float = Settings.noise,
+        input_noise: float = Settings.input_noise,
         backend: str | None = None,
         dtype: str = "complex128",
         gradient: str = "best",
         shots: int | None = None,
+        noise: str | None = None,
+        mitigation: str | None = None,
+        trajectories: int | None = None,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -56,11 +62,14 @@ class _Hybrid(BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.noise = noise
+        self.input_noise = input_noise
         self.backend = backend
         self.dtype = dtype
         self.gradient = gradient
         self.shots = shots
+        self.noise = noise
+        self.mitigation = mitigation
+        self.trajectories = trajectories
         self.verbose = verbose
         self.random_state = random_state
 
@@ -93,7 +102,7 @@ class HybridClassifier(ClassifierMixin, _Hybrid):  # type: ignore[misc]
     Args:
         n_qubits, n_layers: of the circuit.
         epochs, batch_size, learning_rate: passes over the data, samples of a step, first rate of a cosine to 0.
-        weight_decay, noise: regularisation: of the linear layers, and noise on the standardised features.
+        weight_decay, input_noise: regularisation: of the linear layers, and noise on the standardised features.
         backend, dtype, gradient, shots: as in `ketgrad.train.Settings`.
         verbose: print a line after each epoch.
         random_state: an int gives the same model every time.
@@ -138,8 +147,8 @@ class HybridRegressor(RegressorMixin, _Hybrid):  # type: ignore[misc]
     Features and target are standardised inside; data may be a DataFrame.
 
     Args:
-        n_qubits, n_layers, epochs, batch_size, learning_rate, weight_decay, noise, backend, dtype, gradient, shots,
-        verbose, random_state: as of `HybridClassifier`.
+        n_qubits, n_layers, epochs, batch_size, learning_rate, weight_decay, input_noise, backend, dtype, gradient,
+        shots, noise, mitigation, trajectories, verbose, random_state: as of `HybridClassifier`.
 
     Attributes:
         n_features_in_: F; feature_names_in_: of a DataFrame.
