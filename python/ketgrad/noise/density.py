@@ -118,6 +118,10 @@ class DensityPlan(Plan):
         """Of one density matrix."""
         return self.dtype.itemsize << 2 * self.program.n_bits
 
+    @property
+    def runs(self) -> Program:
+        return self._whole.program
+
     def kept_bytes(self, batch_size: int) -> int:
         return batch_size * self.matrix_bytes * max(0, len(self._pieces) - 1)
 
