@@ -25,6 +25,7 @@ def compile(
     *,
     dtype: npt.DTypeLike = ...,
     backend: str | None = ...,
+    **noise: Any,
 ) -> Model: ...
 @overload
 def compile(
@@ -46,7 +47,8 @@ def compile(
     Args:
         circuit: a `Circuit`, to which later changes do not reach the model; or a QNode.
         args: the observables, one or M of them, none for states and samples only; or the QNode's example arguments.
-        named: `observables`, or example arguments of the QNode by name.
+        named: `observables`, or example arguments of the QNode by name. A circuit with channels takes the options of
+            `ketgrad.noise.NoisyModel`, which it becomes; with one of these (`noise`, `readout`), so does any circuit.
         dtype: "complex128" or "complex64".
         backend: "native" or "numba"; default the best one here.
 

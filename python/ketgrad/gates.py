@@ -19,7 +19,7 @@ import numpy as np
 
 from .errors import CircuitError, suggest
 from .factors import Angle, Dense, Diagonal, ExpDiagonal, Factor, Matrix, PairRot, Pauli, Phase, Rot, Swap
-from .gate_spec import GateSpec
+from .gate_spec import CHANNEL, GateSpec
 
 
 def _a(param: str | None = "theta", scale: float = 1.0, offset: float = 0.0) -> Angle:
@@ -361,5 +361,9 @@ def find(name: str) -> GateSpec:
         raise CircuitError(f"unknown gate {name!r}.{suggest(name, list(BY_NAME))}") from None
 
 
+def _row(name: str) -> GateSpec:
+    return CHANNEL if name == CHANNEL.name else find(name)
+
+
 # a row is pickled and copied as its name: there is one of each, and its body may be a function
-copyreg.pickle(GateSpec, lambda spec: (find, (spec.name,)))
+copyreg.pickle(GateSpec, lambda spec: (_row, (spec.name,)))

@@ -272,7 +272,7 @@ class Model(Curved):
 
     def disassembly(self) -> str:
         """The program that runs, one instruction a line."""
-        return self._lowered.program.disassembly()
+        return self._ready().plan.runs.disassembly()
 
     @property
     def n_weights(self) -> int:
@@ -298,14 +298,17 @@ class Model(Curved):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_engines": None, "_squares": None, "_unshared": None}
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `compile` was told beyond circuit, observables, dtype and backend; JSON values."""
+        return {}
+
     # inside
 
     def _lower(self, circuit: Circuit) -> Lowered:
         lowered = lower(circuit, self.observables)
         if lowered.sites:
-            raise CircuitError(
-                f"a Model has no noise, and the circuit has {lowered.sites[0].channel!r}; use kg.compile"
-            )
+            raise CircuitError(f"a Model has no noise, the circuit has {lowered.sites[0].channel!r}; use kg.compile")
         return lowered
 
     def _like(self, circuit: Circuit, observables: Sequence[PauliSum]) -> Model:
@@ -380,11 +383,7 @@ def compile_circuit(
     backend: str | None = None,
     **noise: Any,
 ) -> Model:
-    """Make a circuit ready to run; users call it as `ketgrad.compile`.
-
-    Args:
-        noise: of a circuit with channels; see `ketgrad.noise.NoisyModel`.
-    """
+    """Make a circuit ready to run; users call it as `ketgrad.compile`. With channels or `noise`, a `NoisyModel`."""
     several = (observables,) if isinstance(observables, PauliSum) else observables
     try:
         items = tuple(several)
@@ -392,7 +391,7 @@ def compile_circuit(
         raise ArgumentTypeError(
             f"compile: observables are PauliSums such as kg.Z(0), got {type(observables).__name__}"
         ) from None
-    if noise or (isinstance(circuit, Circuit) and any(gate.spec is CHANNEL for gate in circuit.gates)):
+    if noise or any(gate.spec is CHANNEL for gate in getattr(circuit, "gates", ())):
         from .noise.noisy_model import NoisyModel
 
         return NoisyModel(circuit, items, dtype, backend, **noise)

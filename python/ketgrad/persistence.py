@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .checkpoint import Arrays, read_archive, write_archive
 from .circuit import Circuit, Gate
-from .errors import ArgumentTypeError, CheckpointError, KetgradError, ParameterError
+from .errors import ArgumentTypeError, BackendUnavailableError, CheckpointError, KetgradError, ParameterError
 from .expressions import Expression
 from .gate_spec import CHANNEL
 from .gates import BY_NAME, find
@@ -74,7 +74,7 @@ def to_document(model: Model) -> tuple[dict[str, Any], Arrays]:
     initial = None
     if circuit.initial is not None:
         arrays["initial"], initial = circuit.initial[0], list(circuit.initial[1])
-    header = {
+    header: dict[str, Any] = {
         "n_wires": circuit.n_wires,
         "groups": [[name, kind, list(shape)] for name, kind, shape, _ in circuit.groups],
         "initial": initial,
@@ -83,6 +83,8 @@ def to_document(model: Model) -> tuple[dict[str, Any], Arrays]:
         "observables": [_write_observable(o) for o in model.observables],
         "dtype": model.dtype.name,
     }
+    if model.options:
+        header["noise"] = model.options
     return header, arrays
 
 
@@ -133,9 +135,11 @@ def from_document(header: dict[str, Any], arrays: Arrays, source: str, backend: 
         dtype = str(header["dtype"])
         if dtype not in ("complex64", "complex128"):
             raise ValueError(f"dtype {dtype!r}")
+        return compile_circuit(circuit, observables, dtype=dtype, backend=backend, **header.get("noise", {}))
+    except BackendUnavailableError:
+        raise
     except (KetgradError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source} does not hold a valid circuit: {error}") from error
-    return compile_circuit(circuit, observables, dtype=dtype, backend=backend)
 
 
 def _read_circuit(header: dict[str, Any], arrays: Arrays) -> Circuit:

@@ -100,7 +100,7 @@ class _Doubler:
 
     def _sign(self, row: np.void) -> np.void:
         """-1 where the controls hold."""
-        out = np.zeros((), dtype=INSTRUCTION)[()]
+        out: np.void = np.zeros(1, dtype=INSTRUCTION)[0]
         out["opcode"], out["slot"], out["offset"] = Opcode.PHASE, -1, np.pi
         out["ctrl_mask"], out["ctrl_value"] = row["ctrl_mask"], row["ctrl_value"]
         return out
@@ -157,9 +157,6 @@ def assembled(steps: Sequence[Step], program: Program) -> Program:
     places: dict[int, int] = {}
     size = 0
     for out, step in zip(rows, steps, strict=True):
-        if out["opcode"] == Opcode.KRAUS:
-            out["opcode"] = Opcode.DENSE  # TEMP
-            out["t0"] = 0
         if not len(step.constants):
             continue
         if id(step.constants) not in places:
@@ -211,7 +208,7 @@ def pieces(steps: Sequence[Step], limit: float, single: Sequence[int] = ()) -> l
         out[-1][0].append(step)
         grown *= factor
         closed = apart
-    return [Piece(tuple(steps), undone) for steps, undone in out]
+    return [Piece(tuple(steps), undone) for steps, undone in out] or [Piece((), True)]
 
 
 def density_bits(n: int, x_mask: int) -> npt.NDArray[np.intp]:

@@ -16,19 +16,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from ..backends import Backend, Plan, get_backend
+from ..backends import get_backend
+from ..backends.contract import Outcomes, Tallies
 from ..circuit import Circuit
 from ..engines import Engines
-from ..errors import ArgumentError, suggest
+from ..errors import ArgumentError, ArgumentTypeError, suggest
 from ..gate_spec import CHANNEL
+from ..gradients import adjoint
 from ..lowering import Lowered, lower
 from ..memory import require_density
 from ..model import Array, Model
 from ..pauli import PauliSum
+from ..simulator import Source, bits_of
 from .cost import choose
 from .density import DensityPlan
-from .noisy_backend import NoisyBackend, with_whole_channels
+from .model import NoiseModel
+from .noisy_backend import NoisyBackend, Prepare, with_whole_channels
+from .path_samples import sample_paths
+from .readout import ReadoutErrors
 from .strengths import strength_gradients, superoperator_on
+from .trajectories import MOST_TRAJECTORIES, TRAJECTORIES, TrajectoryPlan
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -37,16 +44,16 @@ METHODS = ("density", "trajectories")
 
 
 class Strength(NamedTuple):
-    """One number of a channel: `channel.strengths[index]`, at `sites` places of the circuit."""
+    """One number of a channel: `channel.strengths[position]`, at `sites` places of the circuit."""
 
     channel: Channel
-    index: int
+    position: int
     sites: int
 
     @property
     def value(self) -> float:
         """The number."""
-        return self.channel.strengths[self.index]
+        return self.channel.strengths[self.position]
 
 
 class NoisyModel(Model):
@@ -57,8 +64,16 @@ class NoisyModel(Model):
 
     Args:
         method: "density", "trajectories", or None for the quicker one that fits in memory.
-        trajectories: how many paths may be followed; default see `noise.trajectories`.
-        seed: of the paths. The same seed gives the same paths, whatever the weights.
+        trajectories: how many paths a value may take, default 1000; with a tolerance, at most so many.
+        seed: of the paths, an int. The same seed gives the same paths, whatever the weights.
+        tolerance: the standard error that is wanted of every value; paths are added until it is reached.
+        readout: errors of the readout: `ReadoutErrors`, or for each wire a probability, a pair or a matrix. They are in
+            values, samples and probabilities, not in density matrices.
+        noise: a `NoiseModel`: its channels are added to the circuit, and its errors of the readout are those, unless
+            `readout` is given.
+
+    Raises:
+        ArgumentError: an option out of its range.
     """
 
     def __init__(
@@ -71,16 +86,48 @@ class NoisyModel(Model):
         method: str | None = None,
         trajectories: int | None = None,
         seed: int = 0,
+        tolerance: float | None = None,
+        readout: ReadoutErrors | Sequence[Any] | None = None,
+        noise: NoiseModel | None = None,
     ) -> None:
+        if noise is not None:
+            if not isinstance(noise, NoiseModel):
+                raise ArgumentTypeError(f"noise is a ketgrad.noise.NoiseModel, got {type(noise).__name__}")
+            circuit, readout = noise.apply(circuit), noise.readout if readout is None else readout
         if method not in (None, *METHODS):
             raise ArgumentError(
                 f"method must be one of {METHODS} or None, got {method!r}.{suggest(str(method), METHODS)}"
             )
-        self._wanted, self.trajectories, self.seed = method, trajectories, seed
+        _check("trajectories", trajectories, 2)
+        _check("seed", seed, 0)
+        if tolerance is not None and not (isinstance(tolerance, (int, float)) and 0 < tolerance < np.inf):
+            raise ArgumentError(f"tolerance is a positive number, got {tolerance!r}")
+        self._wanted, self.trajectories, self.seed, self.tolerance = method, trajectories, seed, tolerance
+        self.readout = _errors(readout)
         self._cut: DensityPlan | None = None
         super().__init__(circuit, observables, dtype, backend)
 
-    # what a mixed state has
+    # what noise has
+
+    def with_standard_errors(
+        self, weights: Any = None, inputs: Any = None, *, initial: Any = None
+    ) -> tuple[Array, Array]:
+        """Values, and the standard errors that trajectories leave them, each (M,) or (B, M).
+
+        The errors are 0 by density matrices, and where every path is followed.
+        """
+        self._check_observables()
+        w, x, batched = self._arguments(weights, inputs)
+        start, x, batched = self._starts(initial, x, batched)
+        lowered, plan = self._lowered, self._ready().plan
+        slots, readout = lowered.stage.evaluate(w, x), lowered.readout
+        if isinstance(plan, TrajectoryPlan):
+            values, errors = plan.estimate(*slots, readout.coefficients, start)
+            values = values + readout.constant
+        else:
+            values = adjoint.values(lowered, plan.forward(*slots, False, start)[0])
+            errors = np.zeros_like(values)
+        return (values, errors) if batched else (values[0], errors[0])
 
     def density_matrix(
         self, weights: Any = None, inputs: Any = None, wires: Sequence[int] | None = None
@@ -99,7 +146,7 @@ class NoisyModel(Model):
         tensor = whole.reshape((len(x),) + (2,) * (2 * n)).transpose(0, *axes, *(n + a for a in axes))
         size, other = 1 << len(where), 1 << len(rest)
         out = np.einsum("bikjk->bij", tensor.reshape(len(x), size, other, size, other))
-        return out if batched else out[0]
+        return np.asarray(out if batched else out[0])
 
     @property
     def strengths(self) -> tuple[Strength, ...]:
@@ -118,7 +165,7 @@ class NoisyModel(Model):
         """
         self._check_observables()
         w, x, batched = self._arguments(weights, inputs)
-        lowered, place = self._lowered, {(s.channel, s.index): k for k, s in enumerate(self.strengths)}
+        lowered, place = self._lowered, {(s.channel, s.position): k for k, s in enumerate(self.strengths)}
         changes = {}
         for site in lowered.sites:
             if site.channel.strengths:
@@ -126,9 +173,7 @@ class NoisyModel(Model):
                 matrices = superoperator_on(site.channel.derivatives(), bits, self.circuit.n_wires)
                 changes[site.instruction] = matrices, [place[site.channel, j] for j in range(len(matrices))]
         if self._cut is None:
-            self._cut = DensityPlan(
-                lowered.program, self.dtype, get_backend(self._backend_name), single=tuple(changes)
-            )
+            self._cut = DensityPlan(lowered.program, self.dtype, get_backend(self._backend_name), single=tuple(changes))
         slots, seeds = lowered.stage.evaluate(w, x), lowered.readout.coefficients
         out = strength_gradients(self._cut, *slots, seeds, changes, len(place))
         return out if batched else out[0]
@@ -147,23 +192,23 @@ class NoisyModel(Model):
         Raises:
             ArgumentError: always.
         """
-        raise _no("a state vector", "density_matrix or probabilities")
+        raise _no("state vector", "density_matrix or probabilities")
 
     def forward_state(self, *_: Any, **__: Any) -> NoReturn:
         """There is none; see `state`."""
-        raise _no("a state vector", "density_matrix, or forward of observables")
+        raise _no("state vector", "density_matrix, or forward of observables")
 
     def state_tangents(self, *_: Any, **__: Any) -> NoReturn:
         """There are none; see `state`."""
-        raise _no("a state vector", "tangents of observables")
+        raise _no("state vector", "tangents of observables")
 
     def metric_tensor(self, *_: Any, **__: Any) -> NoReturn:
         """There is none; see `state`."""
-        raise _no("the metric of pure states", "that of the circuit without its channels")
+        raise _no("metric of pure states", "that of the circuit without its channels")
 
     def shadow(self, *_: Any, **__: Any) -> NoReturn:
         """There is none; see `state`."""
-        raise _no("a state vector to take snapshots of", "sample, in bases that the circuit turns to")
+        raise _no("state vector to take snapshots of", "sample, in bases that the circuit turns to")
 
     # looks
 
@@ -182,28 +227,87 @@ class NoisyModel(Model):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `compile` was told beyond circuit, observables, dtype and backend."""
-        return {"method": self._wanted, "trajectories": self.trajectories, "seed": self.seed}
+        """What `compile` was told beyond circuit, observables, dtype and backend; JSON values."""
+        names = ("trajectories", "seed", "tolerance")
+        found = {"method": self._wanted, **{name: getattr(self, name) for name in names}}
+        if self.readout:
+            found["readout"] = [list(self.readout.flip_probabilities(w)) for w in range(self.circuit.n_wires)]
+        return found
 
     def _lower(self, circuit: Circuit) -> Lowered:
-        whole = with_whole_channels(lower(circuit, self.observables))
+        self._sampled = None
+        observed = self.observables
+        if self.readout:
+            self._sampled = with_whole_channels(lower(circuit, observed)).readout
+            observed = tuple(self.readout.observable(o) for o in observed)
+        whole = with_whole_channels(lower(circuit, observed))
         self.method = self._wanted or choose(whole.program, self.trajectories)
         return whole
 
     def _build(self) -> Engines:
-        inner = get_backend(self._backend_name)
-        prepare = DensityPlan if self.method == "density" else partial(_paths, self.trajectories, self.seed)
-        return Engines(self._lowered, self.dtype, NoisyBackend(inner, prepare))
+        n = self.circuit.n_wires
+        misread = [w for w in range(n) if any(self.readout.flip_probabilities(w))]
+        confusion = [(n - 1 - w, self.readout.confusion(w)) for w in misread]
+        backend = NoisyBackend(get_backend(self._backend_name), self._how(), confusion)
+        return Engines(self._lowered, self.dtype, backend, self._sampled)
+
+    def _how(self) -> Prepare:
+        if self.method == "density":
+            return DensityPlan
+        most = self.trajectories or (TRAJECTORIES if self.tolerance is None else MOST_TRAJECTORIES)
+        outputs = self._lowered.readout.coefficients
+        return partial(TrajectoryPlan, trajectories=most, seed=self.seed, tolerance=self.tolerance, outputs=outputs)
+
+    def _outcomes(self, source: Source, shots: int, rng: np.random.Generator, bits: Sequence[int]) -> Outcomes:
+        plan = source.plan
+        if not isinstance(plan, TrajectoryPlan):
+            return super()._outcomes(source, shots, rng, bits)
+        # every shot takes a path of its own, not one of those that values are averaged over
+        drawn = sample_paths(plan, source.shared, source.per_sample, shots, rng, bits, source.initial)
+        if not self.readout:
+            return drawn
+        wires = [self.circuit.n_wires - 1 - bit for bit in bits]
+        read = self.readout.sample(bits_of(drawn, len(bits)), wires, rng).astype(np.uint64)
+        return np.asarray(read @ (np.uint64(1) << np.arange(len(bits), dtype=np.uint64)[::-1]))
+
+    def _tallies(self, source: Source, shots: int, rng: np.random.Generator, bits: Sequence[int]) -> Tallies:
+        if not isinstance(source.plan, TrajectoryPlan):
+            return super()._tallies(source, shots, rng, bits)
+        return Tallies.of_rows([np.unique(row, return_counts=True) for row in self._outcomes(source, shots, rng, bits)])
+
+    def _method(self, method: str, shots: int | None) -> str:
+        if shots is not None:
+            self._need_whole_states()
+        return super()._method(method, shots)
+
+    def _estimate(self, *args: Any, **options: Any) -> tuple[Array, Array]:
+        self._need_whole_states()
+        return super()._estimate(*args, **options)
+
+    def _need_whole_states(self) -> None:
+        """What is sampled is normalised, and values are not."""
+        for site in self._lowered.sites:
+            if not site.channel.trace_preserving:
+                raise ArgumentError(
+                    f"{site.channel!r} keeps a part of the states, so values are not normalised and have no estimates "
+                    "from shots; use exact values, and sample or counts of what is kept"
+                )
 
     def _like(self, circuit: Circuit, observables: Sequence[PauliSum]) -> Model:
-        return NoisyModel(circuit, observables, self.dtype, self._backend_name, **{**self.options, "method": self.method})
+        options = {**self.options, "method": self.method, "readout": self.readout}
+        return NoisyModel(circuit, observables, self.dtype, self._backend_name, **options)
 
 
-def _paths(trajectories: int | None, seed: int, program: Any, dtype: np.dtype[Any], inner: Backend) -> Plan:
-    from .path_plan import PathPlan
+def _errors(readout: Any) -> ReadoutErrors:
+    if readout is None or isinstance(readout, ReadoutErrors):
+        return readout or ReadoutErrors()
+    return ReadoutErrors.of(dict(enumerate(readout)))
 
-    return PathPlan(program, dtype, inner, trajectories, seed)
+
+def _check(name: str, value: Any, least: int) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least):
+        raise ArgumentError(f"{name} is an integer of at least {least}, got {value!r}")
 
 
 def _no(what: str, instead: str) -> ArgumentError:
-    return ArgumentError(f"a circuit with channels has not {what}; use {instead}")
+    return ArgumentError(f"a circuit with channels has no {what}; use {instead}")
