@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from operator import methodcaller
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .readout import ReadoutErrors, flips
 
 PARTS = ("each", "controls", "targets")
 Wires = tuple[int, ...]
+Change = Callable[[Channel], Channel]
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,18 @@ class Rule:
     when: Callable[[Gate], bool] | None = None
     unless: frozenset[Wires] = frozenset()
 
+    def meets(self, name: str, touched: Wires) -> bool:
+        """Whether gates of this name on these wires may meet the conditions."""
+        return (self.gates is None or name in self.gates) and (self.wires is None or touched == self.wires)
+
     def places(self, gate: Gate) -> list[Wires]:
         """Where the channel acts after this gate: nowhere, once, or on several of its wires."""
         touched = (*gate.controls, *gate.wires)  # none for a global phase, which takes no time
         k = self.channel.n_wires
         if (
             not touched
-            or (self.gates is not None and gate.spec.name not in self.gates)
+            or not self.meets(gate.spec.name, touched)
             or (self.n_wires is not None and len(touched) != self.n_wires)
-            or (self.wires is not None and touched != self.wires)
             or touched in self.unless
             or (self.when is not None and not self.when(gate))
         ):
@@ -73,6 +78,48 @@ class Rule:
         where = f" at {self.at}" if self.at is not None else f" on {self.on}" if self.on is not None else ""
         return f"after {what}: {self.channel!r}{where}"
 
+    def follow(self, gate: Gate) -> Iterable[tuple[Channel, Wires]]:
+        """The channels after this gate, and where."""
+        return [(self.channel, where) for where in self.places(gate)]
+
+    def changed(self, change: Change) -> Rule:
+        """The rule with another channel."""
+        return replace(self, channel=change(self.channel))
+
+
+@dataclass(frozen=True)
+class Function:
+    """The channels that a function of the gate gives, and what became of each since."""
+
+    function: Callable[[Gate], Iterable[tuple[Channel, Any]]]
+    changes: tuple[Change, ...] = ()
+
+    def follow(self, gate: Gate) -> Iterable[tuple[Channel, Any]]:
+        """The channels after this gate, and where."""
+        for channel, wires in self.function(gate) if gate.wires or gate.controls else ():
+            for change in self.changes:
+                channel = change(_checked(channel))
+            yield channel, wires
+
+    def changed(self, change: Change) -> Function:
+        """The same function, with one change more of what it gives."""
+        return replace(self, changes=(*self.changes, change))
+
+    def __str__(self) -> str:
+        return f"after any gate: what {getattr(self.function, '__name__', repr(self.function))} gives"
+
+
+class Spot(NamedTuple):
+    """A channel of one wire, on every wire or on these, but on none of the others."""
+
+    channel: Channel
+    wires: Wires | None = None
+    unless: Wires = ()
+
+    def on(self, wires: Iterable[int]) -> list[int]:
+        """Those of the wires on which it acts."""
+        return [w for w in wires if (self.wires is None or w in self.wires) and w not in self.unless]
+
 
 @dataclass(frozen=True, repr=False)
 class NoiseModel:
@@ -88,9 +135,9 @@ class NoiseModel:
         >>> noisy = model.apply(circuit)
     """
 
-    rules: tuple[Rule, ...] = ()
-    idles: tuple[tuple[Channel, Wires | None], ...] = ()
-    ends: tuple[tuple[Channel, Wires | None], ...] = ()
+    rules: tuple[Rule | Function, ...] = ()
+    idles: tuple[Spot, ...] = ()
+    ends: tuple[Spot, ...] = ()
     readout: ReadoutErrors = field(default_factory=ReadoutErrors)
 
     # making one
@@ -146,16 +193,25 @@ class NoiseModel:
                 raise CircuitError(f"after: {channel!r} acts on {k} wire{'s' * (k > 1)}, and {what} has {len(given)}")
         return replace(self, rules=(*self.rules, rule))
 
+    def follow(self, function: Callable[[Gate], Iterable[tuple[Channel, Any]]]) -> NoiseModel:
+        """After each gate come the channels that a function of the `Gate` gives, as pairs (channel, wires)."""
+        if not callable(function):
+            raise ArgumentTypeError(f"follow: a function of the gate, got {type(function).__name__}")
+        return replace(self, rules=(*self.rules, Function(function)))
+
     def idle(self, channel: Channel, wires: int | Sequence[int] | None = None) -> NoiseModel:
         """The channel, of one wire, acts on every wire (or those given) in every moment in which no gate does.
 
         A moment is a layer of gates, each as early as its wires allow.
         """
-        return replace(self, idles=(*self.idles, (_single(channel, "idle"), _wires(wires, "wires"))))
+        return replace(self, idles=(*self.idles, Spot(_single(channel, "idle"), _wires(wires, "wires"))))
 
-    def before_measurement(self, channel: Channel, wires: int | Sequence[int] | None = None) -> NoiseModel:
-        """The channel, of one wire, acts at the end on every wire, or those given."""
-        return replace(self, ends=(*self.ends, (_single(channel, "before_measurement"), _wires(wires, "wires"))))
+    def before_measurement(
+        self, channel: Channel, wires: int | Sequence[int] | None = None, *, unless: Sequence[int] = ()
+    ) -> NoiseModel:
+        """The channel, of one wire, acts at the end on every wire, or those given; on none of `unless`."""
+        spot = Spot(_single(channel, "before_measurement"), _wires(wires, "wires"), check_wires(unless, "unless"))
+        return replace(self, ends=(*self.ends, spot))
 
     def readout_error(self, error: Any, wires: int | Sequence[int] | None = None) -> NoiseModel:
         """Outcomes of every wire, or those given, are read wrongly.
@@ -184,49 +240,53 @@ class NoiseModel:
         Readout errors are no channels: pass `readout` on to what measures the circuit.
 
         Raises:
-            WireError: a rule for a wire that the circuit does not have.
+            WireError: a rule whose `at` the circuit does not have.
         """
         if not isinstance(circuit, Circuit):
             raise ArgumentTypeError(f"apply: expected a Circuit, got {type(circuit).__name__}")
         out = circuit.copy()
         out.gates = []
+        follow: dict[tuple[str, Wires], list[Rule | Function]] = {}  # devices have a rule for each pair of wires
         for gates, idle in _moments(circuit) if self.idles else [(circuit.gates, ())]:
             for gate in gates:
                 out.gates.append(gate)
-                if gate.spec is not CHANNEL:
-                    for rule in self.rules:
-                        for where in rule.places(gate):
-                            out.channel(rule.channel, where)
-            for channel, wires in self.idles:
-                for w in idle:
-                    if wires is None or w in wires:
-                        out.channel(channel, w)
-        for channel, wires in self.ends:
-            for w in range(circuit.n_wires) if wires is None else wires:
-                out.channel(channel, w)
+                if gate.spec is CHANNEL:
+                    continue
+                key = gate.spec.name, (*gate.controls, *gate.wires)
+                if key not in follow:
+                    follow[key] = [r for r in self.rules if isinstance(r, Function) or r.meets(*key)]
+                for rule in follow[key]:
+                    for channel, where in rule.follow(gate):
+                        out.channel(channel, where)
+            for spot in self.idles:
+                for w in spot.on(idle):
+                    out.channel(spot.channel, w)
+        for spot in self.ends:
+            for w in spot.on(range(circuit.n_wires)):
+                out.channel(spot.channel, w)
         return out
 
     def scaled(self, factor: float) -> NoiseModel:
         """Every channel for `factor` times as long, see `Channel.scaled`; readout errors stay as they are."""
-        return self._mapped(lambda channel: channel.scaled(factor))
+        return self._mapped(methodcaller("scaled", factor))
 
     def to_pauli(self) -> NoiseModel:
         """Every channel twirled, so that Pauli words with probabilities are left; readout errors stay as they are."""
-        return self._mapped(lambda channel: channel if channel.is_pauli else channel.twirled())
+        return self._mapped(_pauli)
 
-    def _mapped(self, change: Callable[[Channel], Channel]) -> NoiseModel:
+    def _mapped(self, change: Change) -> NoiseModel:
         return replace(
             self,
-            rules=tuple(replace(rule, channel=change(rule.channel)) for rule in self.rules),
-            idles=tuple((change(channel), wires) for channel, wires in self.idles),
-            ends=tuple((change(channel), wires) for channel, wires in self.ends),
+            rules=tuple(rule.changed(change) for rule in self.rules),
+            idles=tuple(spot._replace(channel=change(spot.channel)) for spot in self.idles),
+            ends=tuple(spot._replace(channel=change(spot.channel)) for spot in self.ends),
         )
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """The distinct channels, in the order of the rules."""
-        every = (*(r.channel for r in self.rules), *(c for c, _ in self.idles), *(c for c, _ in self.ends))
-        return tuple(dict.fromkeys(every))
+        """The distinct channels, in the order of the rules; without those that functions give."""
+        rules = [rule.channel for rule in self.rules if isinstance(rule, Rule)]
+        return tuple(dict.fromkeys([*rules, *(spot.channel for spot in (*self.idles, *self.ends))]))
 
     def __bool__(self) -> bool:
         """Whether there is any noise."""
@@ -234,12 +294,18 @@ class NoiseModel:
 
     def __repr__(self) -> str:
         lines = [str(rule) for rule in self.rules]
-        for title, rows in (("on idle wires", self.idles), ("before measurement", self.ends)):
-            lines += [f"{title}{'' if wires is None else f' {wires}'}: {channel!r}" for channel, wires in rows]
+        for title, spots in (("on idle wires", self.idles), ("before measurement", self.ends)):
+            for channel, wires, unless in spots:
+                where = ("" if wires is None else f" of {wires}") + (f" but of {unless}" if unless else "")
+                lines.append(f"{title}{where}: {channel!r}")
         if any(self.readout.default):
             lines.append("readout: 0 as 1 {:g}, 1 as 0 {:g}".format(*self.readout.default))
         lines += ["readout of wire {}: 0 as 1 {:g}, 1 as 0 {:g}".format(w, *pair) for w, pair in self.readout.rates]
         return "NoiseModel(" + "".join(f"\n  {line}" for line in lines) + "\n" * bool(lines) + ")"
+
+
+def _pauli(channel: Channel) -> Channel:
+    return channel if channel.is_pauli else channel.twirled()
 
 
 def _moments(circuit: Circuit) -> list[tuple[list[Gate], list[int]]]:

@@ -7,8 +7,7 @@ the bras come from one sweep back. May not know: circuits, readouts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -36,13 +35,13 @@ def strength_gradients(
     """
     batch, sets = len(per_sample), len(seeds)
     out = np.zeros((batch, sets, n_strengths))
-    step = how_many(batch, plan.matrix_bytes * (3 * sets + 2 * int(np.sqrt(len(plan.parts))) + 4))
+    step = how_many(batch, plan.matrix_bytes * (3 * sets + 4 + plan.held))
     for begin in range(0, batch, step):
         rows = slice(begin, min(begin + step, batch))
         x = per_sample[rows]
         none = np.zeros((sets, len(x), 0))
         bra = plan.bras(np.repeat(seeds[:, None], len(x), axis=1))
-        for part, ket in _backwards(plan, shared, x):
+        for part, ket in plan.backwards(shared, x):
             if part.back is None:
                 bra = part.plan.pullback_to_initial(shared, x, none, None, ket, bra)[2]
                 continue
@@ -53,24 +52,6 @@ def strength_gradients(
                     out[rows, :, column] += 2 * np.einsum("ij,kbij->bk", matrix, inner).real
             bra = pulled_through(part.back, bra, shared, x)
     return out
-
-
-def _backwards(plan: DensityPlan, shared: Array, x: Array) -> Iterator[tuple[Any, States | None]]:
-    """(part, the density matrices before it), the last first; those of about sqrt(parts) parts are held at a time."""
-    parts = plan.parts
-    stride = max(1, int(np.ceil(np.sqrt(len(parts)))))
-    state: States | None = None
-    kept = [state]
-    for index, part in enumerate(parts[:-1]):
-        state = part.plan.states(shared, x, state)
-        if (index + 1) % stride == 0:
-            kept.append(state)
-    for block in range((len(parts) - 1) // stride, -1, -1):
-        inside = parts[block * stride : (block + 1) * stride]
-        states = [kept[block]]
-        for part in inside[:-1]:
-            states.append(part.plan.states(shared, x, states[-1]))
-        yield from zip(reversed(inside), reversed(states), strict=True)
 
 
 def _overlaps(bra: States, ket: States | None, mask: int) -> Matrix:
