@@ -324,6 +324,7 @@ def test_parameter_shift_agrees_with_the_adjoint_method(backend: str, name: str)
         circuit, [kg.Z(0) + kg.X(1), kg.Y(2)], method="trajectories", trajectories=40, seed=3, backend=backend
     )
     weights, inputs = np.array([0.3, 0.7, 1.1, 0.4]), np.array([[0.3, 0.2], [0.6, -0.4], [1, 2]])
+    assert "matrix=s" in model.disassembly()  # what runs are single paths
     exact, shifted = (model.jacobian(weights, inputs, method=m) for m in ("adjoint", "parameter-shift"))
     assert np.allclose(exact.weights, shifted.weights, rtol=0, atol=1e-12)
     assert np.allclose(exact.inputs, shifted.inputs, rtol=0, atol=1e-12)

@@ -17,7 +17,8 @@ from .paths import Integers, Paths, PathSpace, Seed
 from .unravelled import Unravelled
 
 MARKS = 8  # places where paths may leave the usual one
-LEAST_ROWS = 16  # that leave at one of them: a batch should fill its lanes
+LEAST_ROWS = 64  # that leave at one of them: a batch of small states should fill lanes and threads
+FULL = 1 << 16  # amplitudes that do
 SECONDS_PER_AMPLITUDE = 1e-10  # of one instruction; only to tell much work from little
 MUCH_WORK = 2e-3  # seconds, below which calls cost more than sharing saves
 
@@ -76,12 +77,13 @@ class Router:
         paths = self._space.paths(budget, seed, least)
         marks, mark = self._marks(paths.errors)
         cuts = self._cuts(paths.errors) & (self._edges > marks[mark][:, None]) & (self._edges < self._end)
-        keys, group = np.unique(np.column_stack([mark, cuts]), axis=0, return_inverse=True)
+        used = np.flatnonzero(cuts.any(axis=0))
+        keys, group = np.unique(np.column_stack([mark, cuts[:, used]]), axis=0, return_inverse=True)
         order, sizes = np.argsort(group.ravel(), kind="stable"), np.bincount(group.ravel())
         paths = replace(paths, errors=paths.errors[order], weights=paths.weights[order], counts=paths.counts[order])
         ends = np.cumsum(sizes).tolist()
         groups = [
-            Route(int(k[0]), (int(marks[k[0]]), *_ordered(self._edges[k[1:] > 0]), self._end), slice(b - n, b))
+            Route(int(k[0]), (int(marks[k[0]]), *_ordered(self._edges[used[k[1:] > 0]]), self._end), slice(b - n, b))
             for k, n, b in zip(keys, sizes.tolist(), ends, strict=True)
         ]
         never = self._edges[self._cuts(np.zeros((1, 0), np.int64))[0]]
@@ -100,10 +102,11 @@ class Router:
             some = errors[:, 0] >= 0
             leaves[some] = forks[self._space.site[errors[some, 0]]]
         marks = np.concatenate([start, forks[np.arange(1, MARKS) * len(forks) // MARKS]])
+        least = min(LEAST_ROWS, max(4, FULL // self._size))
         served = np.bincount(np.searchsorted(marks, leaves, side="right") - 1, minlength=MARKS)
         kept = np.ones(MARKS, dtype=bool)
         for mark in range(MARKS - 1, 0, -1):  # too few paths start one mark earlier
-            if served[mark] < LEAST_ROWS:
+            if served[mark] < least:
                 kept[mark] = False
                 served[mark - 1] += served[mark]
         marks = marks[kept]
