@@ -41,6 +41,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             model.forward([0.1], [0.2])[1]([1.0, 1.0])
             model.sample([0.1], [0.2], shots=1)
             model.probabilities([0.1], [0.2], [0])
+        from kraus_cases import Case
+
+        case = Case(0, 10, 1)
+        case.model("complex128", "numba")(case.weights, case.slots)
 
 
 def native_isas() -> list[str]:
