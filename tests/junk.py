@@ -161,6 +161,7 @@ def circuits(backend: str) -> Iterator[Call]:
         "extend": [kg.Circuit(1)],
         "copy": [],
         "draw": ["text"],
+        "channel": [kg.noise.depolarizing(0.1, 2), [1, 0]],
     }
     gate_names = {n for s in GATES for n in (s.name, *s.aliases)}
     public = [n for n, v in inspect.getmembers(kg.Circuit, callable) if not n.startswith("_") and n not in gate_names]
@@ -397,7 +398,25 @@ def samplers(backend: str) -> Iterator[Call]:
                 yield called, call
 
 
-GROUPS = {f.__name__: f for f in (package, circuits, models, paulis, engines, programs, core, samplers)}
+def noises(backend: str) -> Iterator[Call]:
+    noise, flip = kg.noise, kg.noise.bit_flip(0.1)
+    model, errors = noise.NoiseModel().after(flip, "cx"), noise.ReadoutErrors.of({0: 0.1}, 0.2)
+    made: dict[Callable[..., Any], list[Any]] = {
+        noise.pauli: [{"XY": 0.1}], noise.depolarizing: [0.1, 2], noise.reset_error: [0.1, 0.2], flip.scaled: [2.0],
+        noise.thermal_relaxation: [50.0, 70.0, 1.0, 0.1], noise.projection: [1], noise.over_rotation: ["XZ", 0.1],
+        noise.mixture: [[0.5, 0.5], [np.eye(2), np.diag([1, -1])]], noise.kraus: [np.eye(2)[None]],
+        noise.ReadoutErrors.of: [{0: 0.1}, [0.1, 0.2]], errors.probabilities: [[0.5, 0.5], [0]],
+        errors.sample: [[[0, 1]], [0, 1], 0], errors.observable: [kg.Z(0)], model.readout_error: [[0.1, 0.2], [0]],
+        model.idle: [flip, 0], model.before_measurement: [flip, [0]], model.scaled: [2.0], model.apply: [kg.Circuit(1)],
+    }  # fmt: skip
+    for function, good in made.items():
+        yield from with_junk(function.__name__, function, good)
+    rule = {"gates": "cx", "n_wires": 2, "wires": (0, 1), "on": "each", "at": 0, "when": bool, "unless": [(1, 0)]}
+    circuit = kg.Circuit(3).cx(0, 1)
+    yield from with_junk("after", lambda *args, **options: model.after(*args, **options).apply(circuit), [flip], rule)
+
+
+GROUPS = {f.__name__: f for f in (package, circuits, models, paulis, engines, programs, core, samplers, noises)}
 
 
 def main(group: str, backend: str) -> None:

@@ -93,3 +93,10 @@ def random_noisy(
             channel = random_channel(rng, n)
             after[position] = channel, tuple(int(v) for v in rng.permutation(n)[: channel.n_wires])
     return NoisyRecipe(recipe, after)
+
+
+def chance(statistic: float, freedom: int) -> float:
+    """The probability of a larger chi-square."""
+    from scipy.stats import chi2
+
+    return float(chi2.sf(statistic, freedom))

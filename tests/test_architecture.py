@@ -60,6 +60,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 UPWARD = {
     ("circuit", "drawing"): "print(circuit) draws it",
     ("circuit", "noise"): "circuit.channel refuses what is none",
+    ("persistence", "noise"): "files hold circuits with channels",
     ("model", "persistence"): "model.save writes a file",
     ("peers", "pennylane_device"): "the comparison runs the device too",
     ("compiling", "pennylane_device"): "kg.compile takes QNodes too",

@@ -17,6 +17,7 @@ from .circuit import Circuit, Gate
 from .errors import ArgumentError, ArgumentTypeError, suggest
 from .expressions import Expression
 from .factors import Angle, Pauli, Phase, Swap
+from .gate_spec import CHANNEL
 
 KINDS = ("text", "mpl", "svg")
 _PI = Angle(None, 0, np.pi)
@@ -135,6 +136,9 @@ def _angles(gate: Gate, names: dict[str, list[str]]) -> str:
 
 def _label(gate: Gate, names: dict[str, list[str]]) -> str:
     spec = gate.spec
+    if spec is CHANNEL:
+        label = repr(gate.extra)
+        return label if len(label) <= LABEL else label[: LABEL - 1] + "…"
     label = _NAMES.get(spec.name, spec.name.replace("_", " ") if len(spec.name) > 6 else spec.name.upper())
     if _own_controls(gate) and spec.name not in _NAMES:
         label = label.removeprefix("C")  # the dots say it

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from .arguments import States, parameters, with_initial
 from .backends import get_backend
+from .backends.contract import Outcomes, Tallies
 from .circuit import Circuit
 from .engines import Engines
 from .errors import ParameterError
@@ -94,7 +95,7 @@ class Measured:
         """Measured bits of `wires` (default: all), (shots, k) or (B, shots, k)."""
         bits = self._bits(wires)
         source, batched = self._source(weights, inputs, initial)
-        drawn = sample_outcomes(self._ready().backend, source, check_shots(shots), generator(seed), bits)
+        drawn = self._outcomes(source, check_shots(shots), generator(seed), bits)
         out = bits_of(drawn, len(bits))
         return out if batched else out[0]
 
@@ -111,7 +112,7 @@ class Measured:
         """How often each outcome of `wires` occurred, {"010": 5, ...}; a list of them for a batch."""
         bits = self._bits(wires)
         source, batched = self._source(weights, inputs, initial)
-        tallies = count_outcomes(self._ready().backend, source, check_shots(shots), generator(seed), bits)
+        tallies = self._tallies(source, check_shots(shots), generator(seed), bits)
         out = counts_of(tallies, len(bits))
         return out if batched else out[0]
 
@@ -134,7 +135,7 @@ class Measured:
         source, batched = self._source(weights, inputs, initial)
         if batched:
             raise ParameterError("tally takes no batch; use counts")
-        tallies = count_outcomes(self._ready().backend, source, check_shots(shots), generator(seed), bits)
+        tallies = self._tallies(source, check_shots(shots), generator(seed), bits)
         return tallies.outcomes, tallies.counts
 
     def shadow(
@@ -188,6 +189,12 @@ class Measured:
         w, x, batched = self._arguments(weights, inputs)
         start, x, batched = self._starts(initial, x, batched)
         return Source(self._ready().plan, *self._lowered.stage.evaluate(w, x), start), batched
+
+    def _outcomes(self, source: Source, shots: int, rng: np.random.Generator, bits: Sequence[int]) -> Outcomes:
+        return sample_outcomes(self._ready().backend, source, shots, rng, bits)
+
+    def _tallies(self, source: Source, shots: int, rng: np.random.Generator, bits: Sequence[int]) -> Tallies:
+        return count_outcomes(self._ready().backend, source, shots, rng, bits)
 
     def _wires(self, wires: Sequence[int] | None) -> tuple[int, ...]:
         n = self.circuit.n_wires

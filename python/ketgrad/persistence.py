@@ -7,7 +7,7 @@ Circuits are rebuilt through `Circuit.append`, so a forged file meets every chec
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,13 @@ from .checkpoint import Arrays, read_archive, write_archive
 from .circuit import Circuit, Gate
 from .errors import ArgumentTypeError, BackendUnavailableError, CheckpointError, KetgradError, ParameterError
 from .expressions import Expression
+from .gate_spec import CHANNEL
 from .gates import BY_NAME, find
 from .model import Model, compile_circuit
 from .pauli import PauliSum
+
+if TYPE_CHECKING:
+    from .noise.channel import Channel
 
 KIND = "model"
 Path = str | os.PathLike[str]
@@ -65,7 +69,8 @@ def to_document(model: Model) -> tuple[dict[str, Any], Arrays]:
     """A model as JSON values and arrays; `from_document` is its inverse, bit for bit."""
     circuit = model.circuit
     arrays: Arrays = {}
-    gates = [_write_gate(k, gate, arrays) for k, gate in enumerate(circuit.gates)]
+    channels: dict[Channel, int] = {}
+    gates = [_write_gate(k, gate, arrays, channels) for k, gate in enumerate(circuit.gates)]
     initial = None
     if circuit.initial is not None:
         arrays["initial"], initial = circuit.initial[0], list(circuit.initial[1])
@@ -74,6 +79,7 @@ def to_document(model: Model) -> tuple[dict[str, Any], Arrays]:
         "groups": [[name, kind, list(shape)] for name, kind, shape, _ in circuit.groups],
         "initial": initial,
         "gates": gates,
+        **({"channels": _write_channels(channels, arrays)} if channels else {}),
         "observables": [_write_observable(o) for o in model.observables],
         "dtype": model.dtype.name,
     }
@@ -82,7 +88,9 @@ def to_document(model: Model) -> tuple[dict[str, Any], Arrays]:
     return header, arrays
 
 
-def _write_gate(position: int, gate: Gate, arrays: Arrays) -> dict[str, Any]:
+def _write_gate(position: int, gate: Gate, arrays: Arrays, channels: dict[Channel, int]) -> dict[str, Any]:
+    if gate.spec is CHANNEL:  # written once, however often it acts
+        return {"channel": channels.setdefault(gate.extra, len(channels)), "wires": list(gate.wires)}
     if BY_NAME.get(gate.spec.name) is not gate.spec:
         raise CheckpointError(f"gate {position}, {gate.spec.name!r}, is not in the gate table and cannot be saved")
     out: dict[str, Any] = {"name": gate.spec.name, "wires": list(gate.wires)}
@@ -97,6 +105,12 @@ def _write_gate(position: int, gate: Gate, arrays: Arrays) -> dict[str, Any]:
     elif gate.extra is not None:
         out["extra"] = gate.extra
     return out
+
+
+def _write_channels(channels: dict[Channel, int], arrays: Arrays) -> list[dict[str, Any]]:
+    from .noise.document import to_document as write
+
+    return [write(channel, f"channel{k}", arrays) for channel, k in channels.items()]
 
 
 def _write_angle(angle: float | Expression) -> Any:
@@ -136,7 +150,11 @@ def _read_circuit(header: dict[str, Any], arrays: Arrays) -> Circuit:
         (circuit.weights if kind == "w" else circuit.inputs)(shape, name)
     if header["initial"] is not None:
         circuit.prepare(arrays["initial"], header["initial"])
+    channels = _read_channels(header["channels"], arrays) if "channels" in header else []
     for position, row in enumerate(header["gates"]):
+        if "channel" in row:
+            circuit.channel(channels[row["channel"]], row["wires"])
+            continue
         extra = arrays.get(f"extra{position}", row.get("extra"))
         circuit.append(
             find(row["name"]),
@@ -148,6 +166,12 @@ def _read_circuit(header: dict[str, Any], arrays: Arrays) -> Circuit:
             extra=extra,
         )
     return circuit
+
+
+def _read_channels(documents: list[dict[str, Any]], arrays: Arrays) -> list[Channel]:
+    from .noise.document import from_document as read
+
+    return [read(document, arrays) for document in documents]
 
 
 def _read_angle(value: Any, circuit: Circuit) -> Any:

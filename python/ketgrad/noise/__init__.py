@@ -27,11 +27,13 @@ from .channels import (
     thermal_relaxation,
 )
 from .model import NoiseModel, Rule
+from .noisy_model import NoisyModel
 from .readout import ReadoutErrors
 
 __all__ = [
     "Channel",
     "NoiseModel",
+    "NoisyModel",
     "ReadoutErrors",
     "Rule",
     "amplitude_damping",

@@ -325,6 +325,13 @@ class Relaxation(Family):
 
     kind: str
 
+    @property
+    def n_strengths(self) -> int:
+        """How many strengths it has."""
+        if self.kind not in _KINDS:
+            raise CircuitError(f"a relaxation is one of {', '.join(_KINDS)}, got {self.kind!r}")
+        return _KINDS[self.kind].rates.__code__.co_argcount
+
     def __call__(self, *strengths: float) -> Channel:
         row = _KINDS[self.kind]
         given = tuple(_number(s, f"{self.kind}: strength {j}", self.kind) for j, s in enumerate(strengths))

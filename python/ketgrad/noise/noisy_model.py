@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backends import get_backend
+from ..backends.contract import Outcomes, Tallies
 from ..circuit import Circuit
 from ..engines import Engines
 from ..errors import ArgumentError, ArgumentTypeError, suggest
@@ -26,11 +27,13 @@ from ..lowering import Lowered, lower
 from ..memory import require_density
 from ..model import Array, Model
 from ..pauli import PauliSum
+from ..simulator import Source, bits_of
 from .cost import choose
 from .density import DensityPlan
 from .mixed import Mixed
 from .model import NoiseModel
 from .noisy_backend import NoisyBackend, Prepare, with_whole_channels
+from .path_samples import sample_paths
 from .readout import ReadoutErrors
 from .strengths import Derivatives, strength_gradients, superoperator_on
 from .trajectories import MOST_TRAJECTORIES, TRAJECTORIES, TrajectoryPlan
@@ -221,23 +224,23 @@ class NoisyModel(Model):
         Raises:
             ArgumentError: always.
         """
-        raise _no("a state vector", "density_matrix or probabilities")
+        raise _no("state vector", "density_matrix or probabilities")
 
     def forward_state(self, *_: Any, **__: Any) -> NoReturn:
         """There is none; see `state`."""
-        raise _no("a state vector", "density_matrix, or forward of observables")
+        raise _no("state vector", "density_matrix, or forward of observables")
 
     def state_tangents(self, *_: Any, **__: Any) -> NoReturn:
         """There are none; see `state`."""
-        raise _no("a state vector", "tangents of observables")
+        raise _no("state vector", "tangents of observables")
 
     def metric_tensor(self, *_: Any, **__: Any) -> NoReturn:
         """There is none; see `state`."""
-        raise _no("the metric of pure states", "that of the circuit without its channels")
+        raise _no("metric of pure states", "that of the circuit without its channels")
 
     def shadow(self, *_: Any, **__: Any) -> NoReturn:
         """There is none; see `state`."""
-        raise _no("a state vector to take snapshots of", "sample, in bases that the circuit turns to")
+        raise _no("state vector to take snapshots of", "sample, in bases that the circuit turns to")
 
     # looks
 
@@ -287,6 +290,23 @@ class NoisyModel(Model):
         outputs = self._lowered.readout.coefficients
         return partial(TrajectoryPlan, trajectories=most, seed=self.seed, tolerance=self.tolerance, outputs=outputs)
 
+    def _outcomes(self, source: Source, shots: int, rng: np.random.Generator, bits: Sequence[int]) -> Outcomes:
+        plan = source.plan
+        if not isinstance(plan, TrajectoryPlan):
+            return super()._outcomes(source, shots, rng, bits)
+        # every shot takes a path of its own, not one of those that values are averaged over
+        drawn = sample_paths(plan, source.shared, source.per_sample, shots, rng, bits, source.initial)
+        if not self.readout:
+            return drawn
+        wires = [self.circuit.n_wires - 1 - bit for bit in bits]
+        read = self.readout.sample(bits_of(drawn, len(bits)), wires, rng).astype(np.uint64)
+        return np.asarray(read @ (np.uint64(1) << np.arange(len(bits), dtype=np.uint64)[::-1]))
+
+    def _tallies(self, source: Source, shots: int, rng: np.random.Generator, bits: Sequence[int]) -> Tallies:
+        if not isinstance(source.plan, TrajectoryPlan):
+            return super()._tallies(source, shots, rng, bits)
+        return Tallies.of_rows([np.unique(row, return_counts=True) for row in self._outcomes(source, shots, rng, bits)])
+
     def _method(self, method: str, shots: int | None) -> str:
         if shots is not None:
             self._need_whole_states()
@@ -322,4 +342,4 @@ def _check(name: str, value: Any, least: int) -> None:
 
 
 def _no(what: str, instead: str) -> ArgumentError:
-    return ArgumentError(f"a circuit with channels has not {what}; use {instead}")
+    return ArgumentError(f"a circuit with channels has no {what}; use {instead}")

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from ..errors import ArgumentTypeError, CircuitError, GateMatrixError
 from ..expressions import finite
 from ..pauli import Key, PauliSum, check_wires
+from ..simulator import Seed, generator
 from .matrices import TOLERANCE
 
 Array = npt.NDArray[np.float64]
@@ -124,11 +125,11 @@ class ReadoutErrors:
             out = np.einsum("rt,satb->sarb", self.confusion(wire), view)
         return out.reshape(shape)
 
-    def sample(self, bits: npt.ArrayLike, wires: Sequence[int], random: np.random.Generator) -> npt.NDArray[np.uint8]:
-        """(..., k) bits that happened on `wires` -> bits that are read."""
+    def sample(self, bits: npt.ArrayLike, wires: Sequence[int], seed: Seed = None) -> npt.NDArray[np.uint8]:
+        """(..., k) bits that happened on `wires` -> bits that are read; `seed` is an int or a numpy Generator."""
         true = np.array(bits, dtype=np.uint8)
         pairs = np.array([self.flip_probabilities(w) for w in wires]).reshape(-1, 2)
         if true.shape[-1:] != (len(pairs),):
             raise CircuitError(f"readout: {len(pairs)} wires have as many bits, got shape {true.shape}")
         chance = np.where(true == 0, pairs[:, 0], pairs[:, 1])
-        return true ^ (random.random(true.shape) < chance).astype(np.uint8)
+        return true ^ (generator(seed).random(true.shape) < chance).astype(np.uint8)

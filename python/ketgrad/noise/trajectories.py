@@ -48,7 +48,7 @@ class Routes:
 
 class _Tape(NamedTuple):
     routes: Routes
-    tapes: list[Any]  # of the inner plan, for the chunks of the first group
+    tapes: dict[tuple[int, ...], Any]  # of the inner plan, for chunks of the first group
 
 
 class TrajectoryPlan(Plan):
@@ -119,7 +119,7 @@ class TrajectoryPlan(Plan):
         out = np.empty((len(errors), batch, own + self.space.sites))
         out[..., :own] = per_sample
         out[..., own:] = self.space.choices(errors)[:, None]
-        return out.reshape(-1, out.shape[-1])
+        return out.reshape(len(errors) * batch, out.shape[-1])
 
     def average(
         self,
@@ -176,7 +176,7 @@ class TrajectoryPlan(Plan):
             raise ArgumentError("a circuit with channels has no final state, and so no cotangents of it (bras)")
         known = isinstance(tape, _Tape)
         routes = tape.routes if known else self._found(shared, per_sample, initial)
-        tapes = iter(tape.tapes if known else ())
+        tapes = tape.tapes if known else {}
         (sets, batch), (_, own) = cotangents.shape[:2], per_sample.shape
         to_shared = np.zeros((sets, batch, len(shared)) if each else (sets, len(shared)))
         to_samples = np.zeros((sets, batch, own))
@@ -187,16 +187,16 @@ class TrajectoryPlan(Plan):
                 slots = self.slots(per_sample[samples], routes.paths.errors[rows])
                 weighted = cotangents[:, None, samples] * routes.paths.weights[rows, None, None]
                 seeds = np.ascontiguousarray(weighted.reshape(sets, len(slots), -1))
-                start, kept = self._starts(initial, samples, rows), None if cuts else next(tapes, None)
+                start, kept = self._starts(initial, samples, rows), tapes.get(_key(samples, rows))
                 found = self._swept(cuts, shared, slots, seeds, kept, each, start, to_initial)
-                several = rows.stop - rows.start
+                shape = rows.stop - rows.start, samples.stop - samples.start
                 if each:
-                    to_shared[:, samples] += _over_paths(found[0], several)
+                    to_shared[:, samples] += _over_paths(found[0], *shape)
                 else:
                     to_shared += found[0]
-                to_samples[:, samples] += _over_paths(found[1][..., :own], several)
+                to_samples[:, samples] += _over_paths(found[1][..., :own], *shape)
                 if to_start is not None:
-                    to_start[:, samples] += _over_paths(found[2], several)
+                    to_start[:, samples] += _over_paths(found[2], *shape)
         return to_shared, to_samples, to_start
 
     # inside: forward
@@ -282,7 +282,7 @@ class TrajectoryPlan(Plan):
         outputs: Array | None,
         routes: Routes,
     ) -> tuple[Array, Array | None, _Tape | None]:
-        batch, paths, tapes, room = len(per_sample), routes.paths, list[Any](), KEPT_BYTES
+        batch, paths, tapes, room = len(per_sample), routes.paths, dict[tuple[int, ...], Any](), KEPT_BYTES
         mean = np.zeros((batch, len(self.program.terms)))
         sums, base = np.zeros((2, batch, 0 if outputs is None else len(outputs))), np.zeros(0)
         if outputs is not None:
@@ -294,8 +294,9 @@ class TrajectoryPlan(Plan):
                 room -= len(slots) * self._state_bytes
                 kept = keep and part is straight and room >= 0
                 terms, tape = self.inner.forward(shared, slots, kept, self._starts(initial, samples, rows))
-                tapes.append(tape)
-                terms = terms.reshape(rows.stop - rows.start, -1, terms.shape[1])
+                if kept:
+                    tapes[_key(samples, rows)] = tape
+                terms = terms.reshape(rows.stop - rows.start, samples.stop - samples.start, terms.shape[1])
                 mean[samples] += np.tensordot(paths.weights[rows], terms, 1)
                 if outputs is not None:
                     values = terms @ outputs.T
@@ -376,6 +377,10 @@ class TrajectoryPlan(Plan):
         return to_shared, to_slots, bras
 
 
-def _over_paths(rows: npt.NDArray[Any], paths: int) -> npt.NDArray[Any]:
+def _key(samples: slice, rows: slice) -> tuple[int, ...]:
+    return samples.start, samples.stop, rows.start, rows.stop
+
+
+def _over_paths(rows: npt.NDArray[Any], paths: int, batch: int) -> npt.NDArray[Any]:
     """(K, D * B, ...) -> (K, B, ...)."""
-    return np.asarray(rows.reshape(len(rows), paths, -1, rows.shape[-1]).sum(axis=1))
+    return np.asarray(rows.reshape(len(rows), paths, batch, rows.shape[-1]).sum(axis=1))
