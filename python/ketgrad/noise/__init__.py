@@ -7,6 +7,7 @@ Example:
 
 from __future__ import annotations
 
+from .aer import from_qiskit
 from .channel import Channel
 from .channels import (
     amplitude_damping,
@@ -40,6 +41,7 @@ __all__ = [
     "bit_flip",
     "bit_phase_flip",
     "depolarizing",
+    "from_qiskit",
     "generalized_amplitude_damping",
     "kraus",
     "measurement",

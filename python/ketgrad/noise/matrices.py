@@ -7,6 +7,7 @@ first wire is the most significant. May not know: channels.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from functools import cache
 from typing import TypeVar
 
@@ -105,6 +106,14 @@ def merged(kraus: Matrix) -> Matrix:
     square = result.conj().transpose(0, 2, 1) @ result - weights(result)[:, None, None] * np.eye(d)
     unitary = len(result) <= MAX_OPERATORS and np.abs(square).max() < 1e-12  # a mixture of unitaries remains one
     return result if len(result) <= d * d or unitary else kraus_of(superoperator(result))
+
+
+def embedded(matrix: Matrix, places: Sequence[int], k: int) -> Matrix:
+    """A matrix on `places`, the first its most significant, as a matrix on k wires."""
+    j = len(places)
+    tensor = np.eye(2**k, dtype=complex).reshape((2,) * (2 * k))
+    moved = np.tensordot(matrix.reshape((2,) * (2 * j)), tensor, axes=(range(j, 2 * j), places))
+    return np.asarray(np.moveaxis(moved, range(j), places).reshape(2**k, 2**k))
 
 
 def weights(kraus: Matrix) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -74,6 +74,18 @@ class Rule:
         return f"after {what}: {self.channel!r}{where}"
 
 
+class Spot(NamedTuple):
+    """A channel of one wire, on every wire or on these, but on none of the others."""
+
+    channel: Channel
+    wires: Wires | None = None
+    unless: Wires = ()
+
+    def on(self, wires: Iterable[int]) -> list[int]:
+        """Those of the wires on which it acts."""
+        return [w for w in wires if (self.wires is None or w in self.wires) and w not in self.unless]
+
+
 @dataclass(frozen=True, repr=False)
 class NoiseModel:
     """Noise of a device; immutable, every method gives a new model.
@@ -89,8 +101,8 @@ class NoiseModel:
     """
 
     rules: tuple[Rule, ...] = ()
-    idles: tuple[tuple[Channel, Wires | None], ...] = ()
-    ends: tuple[tuple[Channel, Wires | None], ...] = ()
+    idles: tuple[Spot, ...] = ()
+    ends: tuple[Spot, ...] = ()
     readout: ReadoutErrors = field(default_factory=ReadoutErrors)
 
     # making one
@@ -151,11 +163,14 @@ class NoiseModel:
 
         A moment is a layer of gates, each as early as its wires allow.
         """
-        return replace(self, idles=(*self.idles, (_single(channel, "idle"), _wires(wires, "wires"))))
+        return replace(self, idles=(*self.idles, Spot(_single(channel, "idle"), _wires(wires, "wires"))))
 
-    def before_measurement(self, channel: Channel, wires: int | Sequence[int] | None = None) -> NoiseModel:
-        """The channel, of one wire, acts at the end on every wire, or those given."""
-        return replace(self, ends=(*self.ends, (_single(channel, "before_measurement"), _wires(wires, "wires"))))
+    def before_measurement(
+        self, channel: Channel, wires: int | Sequence[int] | None = None, *, unless: Sequence[int] = ()
+    ) -> NoiseModel:
+        """The channel, of one wire, acts at the end on every wire, or those given; on none of `unless`."""
+        spot = Spot(_single(channel, "before_measurement"), _wires(wires, "wires"), check_wires(unless, "unless"))
+        return replace(self, ends=(*self.ends, spot))
 
     def readout_error(self, error: Any, wires: int | Sequence[int] | None = None) -> NoiseModel:
         """Outcomes of every wire, or those given, are read wrongly.
@@ -184,26 +199,30 @@ class NoiseModel:
         Readout errors are no channels: pass `readout` on to what measures the circuit.
 
         Raises:
-            WireError: a rule for a wire that the circuit does not have.
+            WireError: a rule whose `at` the circuit does not have.
         """
         if not isinstance(circuit, Circuit):
             raise ArgumentTypeError(f"apply: expected a Circuit, got {type(circuit).__name__}")
         out = circuit.copy()
         out.gates = []
+        follow: dict[str, list[Rule]] = {}  # by gate: models of devices have a rule for every pair of wires
         for gates, idle in _moments(circuit) if self.idles else [(circuit.gates, ())]:
             for gate in gates:
                 out.gates.append(gate)
-                if gate.spec is not CHANNEL:
-                    for rule in self.rules:
-                        for where in rule.places(gate):
-                            out.channel(rule.channel, where)
-            for channel, wires in self.idles:
-                for w in idle:
-                    if wires is None or w in wires:
-                        out.channel(channel, w)
-        for channel, wires in self.ends:
-            for w in range(circuit.n_wires) if wires is None else wires:
-                out.channel(channel, w)
+                if gate.spec is CHANNEL:
+                    continue
+                name = gate.spec.name
+                if name not in follow:
+                    follow[name] = [rule for rule in self.rules if rule.gates is None or name in rule.gates]
+                for rule in follow[name]:
+                    for where in rule.places(gate):
+                        out.channel(rule.channel, where)
+            for spot in self.idles:
+                for w in spot.on(idle):
+                    out.channel(spot.channel, w)
+        for spot in self.ends:
+            for w in spot.on(range(circuit.n_wires)):
+                out.channel(spot.channel, w)
         return out
 
     def scaled(self, factor: float) -> NoiseModel:
@@ -218,15 +237,15 @@ class NoiseModel:
         return replace(
             self,
             rules=tuple(replace(rule, channel=change(rule.channel)) for rule in self.rules),
-            idles=tuple((change(channel), wires) for channel, wires in self.idles),
-            ends=tuple((change(channel), wires) for channel, wires in self.ends),
+            idles=tuple(spot._replace(channel=change(spot.channel)) for spot in self.idles),
+            ends=tuple(spot._replace(channel=change(spot.channel)) for spot in self.ends),
         )
 
     @property
     def channels(self) -> tuple[Channel, ...]:
         """The distinct channels, in the order of the rules."""
-        every = (*(r.channel for r in self.rules), *(c for c, _ in self.idles), *(c for c, _ in self.ends))
-        return tuple(dict.fromkeys(every))
+        spots = (*self.idles, *self.ends)
+        return tuple(dict.fromkeys([*(rule.channel for rule in self.rules), *(spot.channel for spot in spots)]))
 
     def __bool__(self) -> bool:
         """Whether there is any noise."""
@@ -234,8 +253,10 @@ class NoiseModel:
 
     def __repr__(self) -> str:
         lines = [str(rule) for rule in self.rules]
-        for title, rows in (("on idle wires", self.idles), ("before measurement", self.ends)):
-            lines += [f"{title}{'' if wires is None else f' {wires}'}: {channel!r}" for channel, wires in rows]
+        for title, spots in (("on idle wires", self.idles), ("before measurement", self.ends)):
+            for channel, wires, unless in spots:
+                where = ("" if wires is None else f" of {wires}") + (f" but of {unless}" if unless else "")
+                lines.append(f"{title}{where}: {channel!r}")
         if any(self.readout.default):
             lines.append("readout: 0 as 1 {:g}, 1 as 0 {:g}".format(*self.readout.default))
         lines += ["readout of wire {}: 0 as 1 {:g}, 1 as 0 {:g}".format(w, *pair) for w, pair in self.readout.rates]
