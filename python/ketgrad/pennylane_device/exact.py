@@ -18,7 +18,6 @@ from pennylane import measurements as mps
 from pennylane.wires import Wires
 
 from ..errors import NotDifferentiableError
-from ..interfaces import SECOND
 from ..model import Gradients
 from .arguments import Arguments
 from .measurements import ExactPlan, Step, finish
@@ -27,6 +26,10 @@ from .second import second
 from .structure import Structure
 
 Array = npt.NDArray[Any]
+NOISY_SECOND = (
+    "a circuit with channels has neither second derivatives nor JAX's forward mode here; try "
+    "diff_method='parameter-shift' with max_diff=2, or diff_method='device' for the latter"
+)
 REAL: np.dtype[Any] = np.dtype(np.float64)
 
 
@@ -110,7 +113,7 @@ class Exact:
     ) -> tuple[list[Array], list[Array]]:
         """See `interfaces.second`."""
         if self.structure.noisy:
-            raise NotDifferentiableError(SECOND)
+            raise NotDifferentiableError(NOISY_SECOND)
         return second(self, self._arguments(arrays), self._arguments(along), cotangents)
 
     def _arguments(self, arrays: Sequence[Array]) -> Any:

@@ -215,6 +215,12 @@ def refuse_shifts(tape: Any, method: Any, mcm_method: str, interface: Any) -> No
     """
     if method not in (qml.gradients.param_shift, qml.gradients.hadamard_grad) or not tape.trainable_params:
         return
+    for op in tape.operations if tape.shots else ():
+        if is_channel(op) and op.grad_method != "A" and any(map(is_live, op.data)):
+            raise DeviceError(
+                f"ketgrad.qubit: there is no shift rule for the parameters of {op.name}, and differences of samples "
+                "are noise; differentiate without shots, or detach them"
+            )
     if is_dynamic(tape) and no_shift_rule(tape, mcm_method != "deferred", interface):
         raise DeviceError(
             f"ketgrad.qubit: with mcm_method='{mcm_method}' parameter-shift is wrong with postselection and for gates "
