@@ -129,7 +129,9 @@ class DensityPlan(Plan):
         shared, per_sample = self._check(shared, per_sample)
         batch, size = len(per_sample), 1 << self.program.n_bits
         self._require(1 + batch)
-        return self._final(shared, per_sample, self.first(self._initial(initial, batch), slice(None))).reshape(batch, size, size)
+        return self._final(shared, per_sample, self.first(self._initial(initial, batch), slice(None))).reshape(
+            batch, size, size
+        )
 
     def bras(self, cotangents: Array) -> States:
         """Cotangents (K, B, 4^n) of the last density matrices from those of the terms (K, B, R)."""

@@ -66,8 +66,8 @@ class LiveChannel(NamedTuple):
         return _made(self.name, tuple(map(float, numbers)), self.others)
 
 
-def checked_options(method: str | None, trajectories: int | None) -> dict[str, Any]:
-    """A device's options for noise.
+def noise_options(method: str | None, trajectories: int | None, rng: np.random.Generator) -> dict[str, Any]:
+    """A device's options for noise, as `noise.NoisyModel` takes them; the paths are the same for its whole life.
 
     Raises:
         DeviceError: a method that does not exist, or a number of trajectories that is none.
@@ -77,7 +77,11 @@ def checked_options(method: str | None, trajectories: int | None) -> dict[str, A
     count = trajectories
     if count is not None and (isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 2):
         raise DeviceError(f"ketgrad.qubit: trajectories is an integer of at least 2, got {trajectories!r}")
-    return {"method": method, "trajectories": trajectories}
+    try:
+        (own,) = rng.spawn(1)  # which leaves the samples as they are
+    except TypeError:  # a generator that does not know its seed
+        own = np.random.default_rng()
+    return {"method": method, "trajectories": trajectories, "seed": int(own.integers(1 << 32))}
 
 
 @lru_cache(maxsize=64)

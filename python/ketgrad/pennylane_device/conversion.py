@@ -25,7 +25,7 @@ from ..circuit import Circuit
 from ..gate_spec import MAX_UNITARY_WIRES, GateSpec
 from ..gates import BY_NAME, GATES
 from ..noise import Channel
-from .channels import CHANNEL, LiveChannel, has_strengths, is_channel, read_channel
+from .channels import CHANNEL, CHANNELS, LiveChannel, has_strengths, is_channel, read_channel
 
 Index = dict[Hashable, int]  # PennyLane's wire label -> ketgrad's wire
 
@@ -192,7 +192,7 @@ def decomposition(op: Operator) -> list[Operator]:
 def target_gates() -> set[str]:
     """The names PennyLane's decomposition may end in."""
     names = {*SPECS, *OPPOSITE_SIGN, "MultiControlledX"}
-    return names | {f"C({n})" for n in names} | {f"Adjoint({n})" for n in names}
+    return names | {f"C({n})" for n in names} | {f"Adjoint({n})" for n in names} | set(CHANNELS)
 
 
 def read_tape(tape: Any, wires: Sequence[Hashable] | None, trained: Collection[int] = ()) -> Reading:

@@ -30,7 +30,7 @@ from pennylane.math import Interface
 from ..errors import KetgradError, OutOfMemoryError, WireError
 from ..interfaces import call
 from .arguments import axes_of
-from .channels import checked_options
+from .channels import noise_options
 from .conversion import Reading, is_light, read_tape, to_array
 from .derivatives import OnExecution, jacobian, nest, pull, tangent_product, trainable_columns
 from .dynamic import is_dynamic
@@ -119,7 +119,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
         if isinstance(seed, str) and seed != "global":
             raise DeviceError(f"ketgrad.qubit: seed is 'global', None, an integer or a numpy Generator, got {seed!r}")
         self._rng = np.random.default_rng(np.random.randint(2**31 - 1) if isinstance(seed, str) else seed)
-        self._noise = checked_options(method, trajectories)
+        self.noise = noise_options(method, trajectories, self._rng)
         self._debugger: Any = None  # set by PennyLane while it takes snapshots
         self._forget()
 
@@ -288,22 +288,13 @@ class KetgradQubit(Device):  # type: ignore[misc]
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        structure = Structure(reading, measurements, shots, self.c_dtype, self._backend, self._noise_options(reading))
+        structure = Structure(reading, measurements, shots, self.c_dtype, self._backend, self.noise)
         if is_light(reading.rows):
             with self._lock:
                 structure = self._cache.setdefault(key, structure)
                 while len(self._cache) > CACHE_SIZE:
                     self._cache.popitem(last=False)
         return structure
-
-    def _noise_options(self, reading: Reading) -> dict[str, Any]:
-        """Of a circuit's channels: method, and the paths, which are the same ones for the life of the device."""
-        if not reading.noisy:
-            return {}
-        with self._lock:
-            if "seed" not in self._noise:
-                self._noise["seed"] = int(self._rng.integers(1 << 32))
-            return dict(self._noise)
 
     # measurements and snapshots on the way
 

@@ -66,7 +66,7 @@ class Structure:
         self.n_wires, self.index = len(reading.labels), dict(reading.index)  # without its tape
         self.noisy, self.live = reading.noisy, _live(reading.rows)
         self._noise = dict(noise)
-        if not shots and self._noise.get("method") is None:
+        if not shots and self._noise.get("method") is None:  # as everything else without shots
             self._noise["method"] = "density"
         self.by_paths = self.noisy and self._noise["method"] == "trajectories"
         self._with_numbers: OrderedDict[tuple[float, ...], Structure] = OrderedDict()
