@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pennylane as qml
@@ -85,13 +85,13 @@ def noise_options(method: str | None, trajectories: int | None, rng: np.random.G
 
 
 @lru_cache(maxsize=64)
-def _is_channel_type(kind: type) -> bool:
-    return issubclass(kind, PennyLaneChannel)
+def _is_channel_type(kind: Hashable) -> bool:
+    return issubclass(cast(type, kind), PennyLaneChannel)
 
 
 def is_channel(op: Operator) -> bool:
     """Whether an operator is noise; asked of every operator of every tape."""
-    return _is_channel_type(type(op))
+    return _is_channel_type(cast(Hashable, type(op)))
 
 
 def has_strengths(op: Operator) -> bool:
@@ -101,7 +101,7 @@ def has_strengths(op: Operator) -> bool:
 
 def has_channels(tape: Any) -> bool:
     """Whether a tape has noise."""
-    return any([_is_channel_type(type(op)) for op in tape.operations])
+    return any([_is_channel_type(cast(Hashable, type(op))) for op in tape.operations])
 
 
 def read_channel(op: Operator, live: bool) -> tuple[tuple[int, ...], Channel | LiveChannel | None]:
@@ -113,7 +113,8 @@ def read_channel(op: Operator, live: bool) -> tuple[tuple[int, ...], Channel | L
     Raises:
         DeviceError: a parameter that is no number, or parameters whose derivatives are not known.
     """
-    where, others = tuple(range(len(op.wires))), ()
+    where: tuple[int, ...] = tuple(range(len(op.wires)))
+    others: tuple[Hashable, ...] = ()
     if op.name == "PauliError":
         word = op.hyperparameters["operators"]
         where = tuple(k for k in where if word[k] != "I")

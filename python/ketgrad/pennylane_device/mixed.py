@@ -10,7 +10,7 @@ of angles, of the strengths of channels and of the amplitudes it starts from.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +82,7 @@ class MixedRun:
         for group in self.groups:
             found, strengths = group.pull([c[group.rows] for c in rows])
             weights[places.weights] += found.weights
-            inputs[np.ix_(group.rows, places.inputs)] += found.inputs
+            inputs[group.rows[:, None], places.inputs] += found.inputs
             for k, (varies, place) in enumerate(places.live):
                 if varies:
                     inputs[group.rows, place] += strengths[:, k]
@@ -107,7 +107,7 @@ class MixedRun:
         out = []
         for k, row in enumerate(numbers):
             rows = np.flatnonzero(group.reshape(-1) == k)
-            inputs = None if given.inputs is None else given.inputs[np.ix_(rows, places.inputs)]
+            inputs = None if given.inputs is None else given.inputs[rows[:, None], places.inputs]
             out.append((structure.at(tuple(row.tolist())), rows, weights, inputs))
         return out
 
@@ -185,13 +185,13 @@ class _Group:
                 bras += c.reshape(bras.shape) / 2
         want = self._initial is not None
         found = [self._mixed[b].pull(to_values.get(b), to_matrices.get(b), want) for b in self._mixed]
-        weights, inputs = (sum(getattr(g, name) for g, _ in found) for name in ("weights", "inputs"))
-        initial = sum(g.initial for g, _ in found) if want else None
-        if initial is not None and self._initial.ndim == 1:
-            initial = initial.reshape(self._initial.shape)
-        return Gradients(weights, inputs, initial), self._by_parameter(sum(s for _, s in found))
+        weights, inputs = (np.sum([getattr(g, name) for g, _ in found], axis=0) for name in ("weights", "inputs"))
+        initial = None
+        if want:
+            initial = np.sum([cast(Array, g.initial) for g, _ in found], axis=0).reshape(self._initial.shape)
+        return Gradients(weights, inputs, initial), self._by_parameter(np.sum([s for _, s in found], axis=0))
 
-    def _by_parameter(self, strengths: Any) -> Array:
+    def _by_parameter(self, strengths: Array) -> Array:
         """From derivatives by the strengths of ketgrad's channels to those by PennyLane's parameters."""
         columns, first = [], 0
         for site in self.run.exact.structure.live:
