@@ -62,6 +62,7 @@ UPWARD = {
     ("circuit", "noise"): "circuit.channel refuses what is none",
     ("persistence", "noise"): "files hold circuits with channels",
     ("model", "persistence"): "model.save writes a file",
+    ("model", "noise"): "a circuit with channels is compiled to a model of its own",
     ("peers", "pennylane_device"): "the comparison runs the device too",
     ("compiling", "pennylane_device"): "kg.compile takes QNodes too",
 }

@@ -142,6 +142,51 @@ def test_gradients_are_differences_and_parameter_shift(backend: str, seed: int, 
         assert np.allclose(a, b, rtol=0, atol=1e-9 * (1 + np.abs(b).max(initial=0)))
 
 
+def test_kets_at_cuts_are_made_again_where_memory_is_short(backend: str, monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(0)
+    recipe = strategies.random_recipe(rng, 2, 24, 2, 2)
+    menu = [CHANNELS[name] for name in ("reset", "nothing left", "depolarizing", "measurement", "amplitude_damping")]
+    after = {k: (menu[k % len(menu)], (int(rng.integers(2)),)) for k in range(24)}
+    w, x = recipe.arguments(rng, 3)
+    model = compiled(noise_cases.NoisyRecipe(recipe, after).circuit(), [kg.Z(0), kg.X(1)], backend=backend)
+    plan = model._ready().plan
+    assert len(plan.parts) > 9
+    wanted, kept, held = model.forward(w, x)[1](np.ones((3, 2))), model.strength_jacobian(w, x), plan.held
+    monkeypatch.setattr("ketgrad.noise.density.KEPT_BYTES", 0)
+    assert plan.held < held
+    got = model.forward(w, x)[1](np.ones((3, 2)))
+    assert np.array_equal(got.weights, wanted.weights) and np.array_equal(got.inputs, wanted.inputs)
+    assert np.array_equal(model.strength_jacobian(w, x), kept)
+    wanted = difference(lambda w: model(w, x).sum(), w)
+    assert np.allclose(got.weights, wanted, rtol=0, atol=1e-6)
+
+
+def test_single_precision_is_cut_sooner(backend: str):
+    rng = np.random.default_rng(1)
+    recipe = strategies.random_recipe(rng, 3, 30, 2, 2)
+    after = {k: (noise.amplitude_damping(0.4), (int(rng.integers(3)),)) for k in range(30)}
+    w, x = recipe.arguments(rng, 2)
+    circuit, observables = noise_cases.NoisyRecipe(recipe, after).circuit(), [kg.Z(0), kg.X(1) @ kg.Y(2)]
+    double, single = (compiled(circuit, observables, backend=backend, dtype=d) for d in ("complex128", "complex64"))
+    assert len(single._ready().plan.parts) > len(double._ready().plan.parts) > 1
+    for a, b in zip(single.jacobian(w, x)[:2], double.jacobian(w, x)[:2], strict=True):
+        assert np.allclose(a, b, rtol=0, atol=1e-4)
+
+
+def test_a_sample_after_another_where_memory_is_short(monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(0)
+    circuit = kg.Circuit(8)
+    x = circuit.inputs(8)
+    for q in range(8):
+        circuit.ry(x[q], q).channel(noise.amplitude_damping(0.1), q)
+    model, rows = compiled(circuit, [kg.Z(0), kg.Z(7)]), rng.normal(size=(20, 8))
+    wanted = model(None, rows), model.forward(None, rows)[1](np.ones((20, 2))).inputs, model.probabilities(None, rows)
+    monkeypatch.setenv("KETGRAD_MAX_MEMORY", "2e7")  # a matrix takes 1 MiB
+    got = model(None, rows), model.forward(None, rows)[1](np.ones((20, 2))).inputs, model.probabilities(None, rows)
+    for a, b in zip(got, wanted, strict=True):
+        assert np.allclose(a, b, rtol=0, atol=1e-12)
+
+
 @given(seed=SEEDS, n=st.integers(1, 2))
 def test_second_derivatives(backend: str, seed: int, n: int):
     recipe, observables, _, w, x, rng = drawn(seed, n, 2, 5)

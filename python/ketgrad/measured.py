@@ -165,7 +165,8 @@ class Measured:
             batch: the number of samples.
             bandwidth, lane_rate: bytes and lane operations per second of this machine, for the ideal time.
         """
-        choice, n = self._ready().plan.choice(batch), self.circuit.n_wires
+        made = self._ready().plan
+        choice, n = made.choice(batch), made.runs.n_bits
         return plan_text(choice, batch, n, self.dtype.itemsize, len(self.circuit), bandwidth, lane_rate)
 
     # inside

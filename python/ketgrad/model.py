@@ -272,7 +272,7 @@ class Model(Curved):
 
     def disassembly(self) -> str:
         """The program that runs, one instruction a line."""
-        return self._lowered.program.disassembly()
+        return self._ready().plan.runs.disassembly()
 
     @property
     def n_weights(self) -> int:

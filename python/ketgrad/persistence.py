@@ -74,7 +74,7 @@ def to_document(model: Model) -> tuple[dict[str, Any], Arrays]:
     initial = None
     if circuit.initial is not None:
         arrays["initial"], initial = circuit.initial[0], list(circuit.initial[1])
-    header = {
+    header: dict[str, Any] = {
         "n_wires": circuit.n_wires,
         "groups": [[name, kind, list(shape)] for name, kind, shape, _ in circuit.groups],
         "initial": initial,

@@ -207,6 +207,11 @@ class Plan(ABC):
         self._require(max(1, len(per_sample)))
         return self._states(shared, per_sample, self._initial(initial, len(per_sample)))
 
+    @property
+    def runs(self) -> Program:
+        """The program that states go through, where that is not `program` itself."""
+        return self.program
+
     def kept_bytes(self, batch_size: int) -> int:
         """What a tape of a batch of this size holds."""
         return batch_size * self.dtype.itemsize << self.program.n_bits

@@ -8,6 +8,7 @@ and the ket before the cut kept. May not know: channels, circuits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -66,7 +67,7 @@ class Reading:
         return out
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """A piece of the program made ready: forward, and back through channels that are not undone."""
 
     piece: Piece
@@ -77,7 +78,7 @@ class _Part(NamedTuple):
 class _Tape(NamedTuple):
     """Density matrices before each part, of all samples."""
 
-    marks: list[States | None]
+    marks: Sequence[States | None]
 
 
 class DensityPlan(Plan):
@@ -98,17 +99,17 @@ class DensityPlan(Plan):
         self._whole = backend.prepare(assembled(self._steps, program), dtype)
 
     @cached_property
-    def parts(self) -> list[_Part]:
+    def parts(self) -> list[Part]:
         """The pieces in order, made ready on first use: values alone do not need them."""
         if len(self._pieces) == 1 and self._pieces[0].undone:
-            return [_Part(self._pieces[0], self._whole, None)]
+            return [Part(self._pieces[0], self._whole, None)]
         return [self._part(piece) for piece in self._pieces]
 
-    def _part(self, piece: Piece) -> _Part:
+    def _part(self, piece: Piece) -> Part:
         back = None
         if not piece.undone:
             back = self._prepared([adjoint(step) for step in reversed(piece.steps)])
-        return _Part(piece, self._prepared(piece.steps), back)
+        return Part(piece, self._prepared(piece.steps), back)
 
     def _prepared(self, steps: Sequence[Step]) -> Plan:
         return self._backend.prepare(assembled(steps, self.program), self.dtype)
@@ -117,6 +118,10 @@ class DensityPlan(Plan):
     def matrix_bytes(self) -> int:
         """Of one density matrix."""
         return self.dtype.itemsize << 2 * self.program.n_bits
+
+    @property
+    def runs(self) -> Program:
+        return self._whole.program
 
     def kept_bytes(self, batch_size: int) -> int:
         return batch_size * self.matrix_bytes * max(0, len(self._pieces) - 1)
@@ -128,10 +133,9 @@ class DensityPlan(Plan):
         """(B, 2^n, 2^n) density matrices."""
         shared, per_sample = self._check(shared, per_sample)
         batch, size = len(per_sample), 1 << self.program.n_bits
-        self._require(1 + batch)
-        return self._final(shared, per_sample, self.first(self._initial(initial, batch), slice(None))).reshape(
-            batch, size, size
-        )
+        require_density(self.program.n_bits, self.dtype.itemsize, batch)
+        start = self.first(self._initial(initial, batch), slice(None))
+        return self._final(shared, per_sample, start).reshape(batch, size, size)
 
     def bras(self, cotangents: Array) -> States:
         """Cotangents (K, B, 4^n) of the last density matrices from those of the terms (K, B, R)."""
@@ -145,15 +149,43 @@ class DensityPlan(Plan):
         """(b, 4^n): |psi><psi| of the states that some samples start from; None for |0...0>."""
         return _squared(initial if initial is None or len(initial) == 1 else initial[rows], self.dtype)
 
+    def backwards(
+        self, shared: Array, per_sample: Array, start: States | None = None
+    ) -> Iterator[tuple[Part, States | None]]:
+        """(part, the density matrices (B, 4^n) before it), the last first.
+
+        All of these are held where they are small; of others about twice the square root of their number, and the
+        way forward is gone twice.
+        """
+        parts = self.parts
+        stride = -(-len(parts) // self._strides(len(per_sample)))
+        state, kept = start, [start]
+        for index, part in enumerate(parts[:-1]):
+            state = part.plan.states(shared, per_sample, state)
+            if (index + 1) % stride == 0:
+                kept.append(state)
+        for block in range((len(parts) - 1) // stride, -1, -1):
+            inside = parts[block * stride : (block + 1) * stride]
+            states = [kept.pop()]
+            for part in inside[:-1]:
+                states.append(part.plan.states(shared, per_sample, states[-1]))
+            yield from _reversed(inside, states)
+
     # what a plan does
 
     def _require(self, copies: int) -> None:
-        require_density(self.program.n_bits, self.dtype.itemsize, copies)
+        # samples run one after another where they must; a sweep has a ket and a bra, and its kets at cuts
+        least = 1 if copies == 1 else 3 + self.held
+        require_density(self.program.n_bits, self.dtype.itemsize, least)
 
     def _forward(self, shared: Array, per_sample: Array, keep: bool, initial: States | None) -> tuple[Array, Any]:
         batch = len(per_sample)
         if keep and self._keeps(batch):
-            last, marks = self._evolved(shared, per_sample, _squared(initial, self.dtype))
+            last, marks = _squared(initial, self.dtype), []
+            for part in self.parts:
+                marks.append(last)
+                last = part.plan.states(shared, per_sample, last)
+            assert last is not None
             return self._reading.values(last), _Tape(marks)
         chunks = [self._final(shared, x, start) for _, x, start in self._chunks(per_sample, initial, 1)]
         return np.concatenate([self._reading.values(c) for c in chunks]), None
@@ -185,14 +217,14 @@ class DensityPlan(Plan):
         to_samples = np.zeros((sets, batch, per_sample.shape[1]))
         to_start = np.zeros((sets, batch, 1 << self.program.n_bits), self.dtype) if to_initial else None
         marks = tape.marks if isinstance(tape, _Tape) else None
-        copies = 3 + len(self._pieces)
         together = how_many(sets, 2 * self.matrix_bytes)
-        for rows, x, start in self._chunks(per_sample, initial, copies + together, marks is not None):
-            at = marks if marks is not None else self._evolved(shared, x, start, keep_last=False)[1]
+        copies = 3 + self.held + together
+        for rows, x, start in self._chunks(per_sample, initial, copies, marks is not None):
             for first in range(0, sets, together):
                 which = slice(first, first + together)
                 bra = self.bras(cotangents[which, rows])
-                found = self._swept(shared, x, at, bra, each)
+                kets = self.backwards(shared, x, start) if marks is None else _reversed(self.parts, marks)
+                found = self._swept(shared, x, kets, bra, each)
                 if each:
                     to_shared[which, rows] = found[0]
                 else:
@@ -203,6 +235,17 @@ class DensityPlan(Plan):
         return to_shared, to_samples, to_start
 
     # inside
+
+    def _strides(self, batch: int) -> int:
+        """At how many cuts kets are held from the way forward on."""
+        pieces = len(self._pieces)
+        return pieces if self.kept_bytes(batch) <= KEPT_BYTES else math.isqrt(pieces)
+
+    @property
+    def held(self) -> int:
+        """Density matrices of a sample that a sweep back holds at cuts."""
+        strides = self._strides(1)
+        return strides - 1 + -(-len(self._pieces) // strides) - 1
 
     def _keeps(self, batch: int) -> bool:
         return self.kept_bytes(batch) <= KEPT_BYTES and self._together(batch, 1) == batch
@@ -223,24 +266,14 @@ class DensityPlan(Plan):
     def _final(self, shared: Array, per_sample: Array, start: States | None) -> States:
         return self._whole.states(shared, per_sample, start)
 
-    def _evolved(
-        self, shared: Array, per_sample: Array, start: States | None, keep_last: bool = True
-    ) -> tuple[Any, list[States | None]]:
-        """The last density matrices, where wanted, and those before each part."""
-        marks: list[States | None] = [start]
-        parts = self.parts
-        for part in parts if keep_last else parts[:-1]:
-            marks.append(part.plan.states(shared, per_sample, marks[-1]))
-        return (marks.pop(), marks) if keep_last else (None, marks)
-
     def _swept(
-        self, shared: Array, per_sample: Array, marks: list[States | None], bra: States, each: bool
+        self, shared: Array, per_sample: Array, kets: Iterator[tuple[Part, States | None]], bra: States, each: bool
     ) -> tuple[Array, Array, States]:
         """Gradients of the slots, and cotangents of the first density matrices, from those of the last."""
         sets, batch = bra.shape[:2]
         to_shared: Array = np.zeros((sets, batch, len(shared)) if each else (sets, len(shared)))
         to_samples = np.zeros((sets, batch, per_sample.shape[1]))
-        for part, start in zip(reversed(self.parts), reversed(marks), strict=True):
+        for part, start in kets:
             if part.back is not None:
                 bra = pulled_through(part.back, bra, shared, per_sample)
                 continue
@@ -258,6 +291,10 @@ class DensityPlan(Plan):
         start = np.eye(1, size, dtype=self.dtype) if initial is None else initial
         psi = start if len(start) == 1 else start[rows]
         return np.asarray(((whole + whole.conj().swapaxes(-1, -2)) @ psi[..., None])[..., 0])
+
+
+def _reversed(parts: Sequence[Part], kets: Sequence[States | None]) -> Iterator[tuple[Part, States | None]]:
+    return zip(reversed(parts), reversed(kets), strict=True)
 
 
 def pulled_through(back: Plan, bra: States, shared: Array, per_sample: Array) -> States:

@@ -208,7 +208,7 @@ def pieces(steps: Sequence[Step], limit: float, single: Sequence[int] = ()) -> l
         out[-1][0].append(step)
         grown *= factor
         closed = apart
-    return [Piece(tuple(steps), undone) for steps, undone in out]
+    return [Piece(tuple(steps), undone) for steps, undone in out] or [Piece((), True)]
 
 
 def density_bits(n: int, x_mask: int) -> npt.NDArray[np.intp]:

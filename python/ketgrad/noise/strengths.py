@@ -7,14 +7,14 @@ the bras come from one sweep back. May not know: circuits, readouts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from ..backends.contract import Array, States
 from ..memory import how_many
-from .density import KEPT_BYTES, DensityPlan, pulled_through
+from .density import DensityPlan, pulled_through
 from .matrices import Matrix
 
 Derivatives: TypeAlias = Mapping[int, tuple[Matrix, Sequence[int]]]
@@ -51,7 +51,7 @@ def swept(
     to_shared, to_samples = np.zeros((sets, len(shared))), np.zeros((sets, *per_sample.shape))
     to_strengths = np.zeros((sets, batch, n_strengths))
     none = np.zeros((sets, batch, 0))
-    for part, ket in _backwards(plan, shared, per_sample, start):
+    for part, ket in plan.backwards(shared, per_sample, start):
         if part.back is None:
             found = part.plan.pullback_to_initial(shared, per_sample, none, None, ket, bras)
             to_shared += found[0]
@@ -94,26 +94,7 @@ def strength_gradients(
 
 def rows_at_once(plan: DensityPlan, batch: int, sets: int) -> int:
     """How many samples one sweep takes."""
-    return how_many(batch, plan.matrix_bytes * (3 * sets + 2 * int(np.sqrt(len(plan.parts))) + 4))
-
-
-def _backwards(plan: DensityPlan, shared: Array, x: Array, start: States | None) -> Iterator[tuple[Any, States | None]]:
-    """(part, the density matrices before it), the last first; of many, about sqrt(parts) are held at a time."""
-    parts = plan.parts
-    few = plan.kept_bytes(len(x)) <= KEPT_BYTES
-    stride = 1 if few else max(1, int(np.ceil(np.sqrt(len(parts)))))
-    state = start
-    kept = [state]
-    for index, part in enumerate(parts[:-1]):
-        state = part.plan.states(shared, x, state)
-        if (index + 1) % stride == 0:
-            kept.append(state)
-    for block in range((len(parts) - 1) // stride, -1, -1):
-        inside = parts[block * stride : (block + 1) * stride]
-        states = [kept[block]]
-        for part in inside[:-1]:
-            states.append(part.plan.states(shared, x, states[-1]))
-        yield from zip(reversed(inside), reversed(states), strict=True)
+    return how_many(batch, plan.matrix_bytes * (3 * sets + 4 + plan.held))
 
 
 def _overlaps(bra: States, ket: States | None, mask: int, batch: int) -> Matrix:

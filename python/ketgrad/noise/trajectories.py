@@ -149,6 +149,10 @@ class TrajectoryPlan(Plan):
     def choice(self, batch_size: int) -> dict[str, Any]:
         return self.inner.choice(batch_size * self.trajectories)
 
+    @property
+    def runs(self) -> Program:
+        return self.single.program
+
     def kept_bytes(self, batch_size: int) -> int:
         return min(KEPT_BYTES, batch_size * self.trajectories * self._state_bytes)
 
