@@ -159,7 +159,7 @@ def test_kraus_operators_follow_from_the_superoperator(channel):
 
 
 def test_textbook_forms():
-    """Nielsen and Chuang, equations 8.107, 8.120 and 8.127."""
+    """Nielsen and Chuang, section 8.3."""
     g = 0.3
     np.testing.assert_allclose(
         noise.amplitude_damping(g).superoperator(),

@@ -124,5 +124,5 @@ def test_drawings_show_channels() -> None:
     circuit = kg.Circuit(2).h(0).channel(noise.amplitude_damping(0.25), 0).channel(noise.depolarizing(0.1, 2), [0, 1])
     text = str(circuit.channel(noise.generalized_amplitude_damping(0.123456, 0.2), 1))
     assert "┤ amplitude_damping(0.25) ├" in text and "depolarizing(0.1)" in text
-    assert "generalized_amplitude_dam…" in text
+    assert "generalized_amplitude_dam…" in text and "┤ reset ├" in str(kg.Circuit(1).channel(noise.reset(), 0))
     assert "amplitude_damping(0.25)" in circuit.draw("svg")

@@ -137,7 +137,7 @@ def _angles(gate: Gate, names: dict[str, list[str]]) -> str:
 def _label(gate: Gate, names: dict[str, list[str]]) -> str:
     spec = gate.spec
     if spec is CHANNEL:
-        label = repr(gate.extra)
+        label = repr(gate.extra) if gate.extra.strengths else gate.extra.name
         return label if len(label) <= LABEL else label[: LABEL - 1] + "…"
     label = _NAMES.get(spec.name, spec.name.replace("_", " ") if len(spec.name) > 6 else spec.name.upper())
     if _own_controls(gate) and spec.name not in _NAMES:

@@ -86,13 +86,13 @@ def _after(
     own = _known(places, wire_of)
     for place, channels in places.items():
         for channel, positions in channels:
-            on = range(channel.n_wires) if positions is None else positions
+            back = [1 - p for p in positions or (0, 1)]
             if place is None:
                 model = model.after(channel, name, n_wires=channel.n_wires, unless=own)
             elif (wires := _wires(place, wire_of)) is not None:
-                model = model.after(channel, name, wires=wires, on=on)
+                model = model.after(channel, name, wires=wires, on=positions if len(wires) > 1 else None)
                 if either_way and len(wires) == 2 and wires[::-1] not in own:
-                    model = model.after(channel, name, wires=wires[::-1], on=[1 - p for p in on])
+                    model = model.after(channel, name, wires=wires[::-1], on=back)
     return model
 
 

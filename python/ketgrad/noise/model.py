@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from .readout import ReadoutErrors, flips
 
 PARTS = ("each", "controls", "targets")
 Wires = tuple[int, ...]
+Change = Callable[[Channel], Channel]
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,36 @@ class Rule:
         where = f" at {self.at}" if self.at is not None else f" on {self.on}" if self.on is not None else ""
         return f"after {what}: {self.channel!r}{where}"
 
+    def follow(self, gate: Gate) -> Iterable[tuple[Channel, Wires]]:
+        """The channels after this gate, and where."""
+        return [(self.channel, where) for where in self.places(gate)]
+
+    def changed(self, change: Change) -> Rule:
+        """The rule with another channel."""
+        return replace(self, channel=change(self.channel))
+
+
+@dataclass(frozen=True)
+class Function:
+    """The channels that a function of the gate gives, and what became of each since."""
+
+    function: Callable[[Gate], Iterable[tuple[Channel, Any]]]
+    changes: tuple[Change, ...] = ()
+
+    def follow(self, gate: Gate) -> Iterable[tuple[Channel, Any]]:
+        """The channels after this gate, and where."""
+        for channel, wires in self.function(gate) if gate.wires or gate.controls else ():
+            for change in self.changes:
+                channel = change(_checked(channel))
+            yield channel, wires
+
+    def changed(self, change: Change) -> Function:
+        """The same function, with one change more of what it gives."""
+        return replace(self, changes=(*self.changes, change))
+
+    def __str__(self) -> str:
+        return f"after any gate: what {getattr(self.function, '__name__', repr(self.function))} gives"
+
 
 class Spot(NamedTuple):
     """A channel of one wire, on every wire or on these, but on none of the others."""
@@ -100,7 +132,7 @@ class NoiseModel:
         >>> noisy = model.apply(circuit)
     """
 
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[Rule | Function, ...] = ()
     idles: tuple[Spot, ...] = ()
     ends: tuple[Spot, ...] = ()
     readout: ReadoutErrors = field(default_factory=ReadoutErrors)
@@ -158,6 +190,12 @@ class NoiseModel:
                 raise CircuitError(f"after: {channel!r} acts on {k} wire{'s' * (k > 1)}, and {what} has {len(given)}")
         return replace(self, rules=(*self.rules, rule))
 
+    def follow(self, function: Callable[[Gate], Iterable[tuple[Channel, Any]]]) -> NoiseModel:
+        """After each gate come the channels that a function of the `Gate` gives, as pairs (channel, wires)."""
+        if not callable(function):
+            raise ArgumentTypeError(f"follow: a function of the gate, got {type(function).__name__}")
+        return replace(self, rules=(*self.rules, Function(function)))
+
     def idle(self, channel: Channel, wires: int | Sequence[int] | None = None) -> NoiseModel:
         """The channel, of one wire, acts on every wire (or those given) in every moment in which no gate does.
 
@@ -205,7 +243,7 @@ class NoiseModel:
             raise ArgumentTypeError(f"apply: expected a Circuit, got {type(circuit).__name__}")
         out = circuit.copy()
         out.gates = []
-        follow: dict[str, list[Rule]] = {}  # by gate: models of devices have a rule for every pair of wires
+        follow: dict[str, list[Rule | Function]] = {}  # by gate: models of devices have a rule for every pair of wires
         for gates, idle in _moments(circuit) if self.idles else [(circuit.gates, ())]:
             for gate in gates:
                 out.gates.append(gate)
@@ -213,10 +251,12 @@ class NoiseModel:
                     continue
                 name = gate.spec.name
                 if name not in follow:
-                    follow[name] = [rule for rule in self.rules if rule.gates is None or name in rule.gates]
+                    follow[name] = [
+                        r for r in self.rules if isinstance(r, Function) or r.gates is None or name in r.gates
+                    ]
                 for rule in follow[name]:
-                    for where in rule.places(gate):
-                        out.channel(rule.channel, where)
+                    for channel, where in rule.follow(gate):
+                        out.channel(channel, where)
             for spot in self.idles:
                 for w in spot.on(idle):
                     out.channel(spot.channel, w)
@@ -227,25 +267,25 @@ class NoiseModel:
 
     def scaled(self, factor: float) -> NoiseModel:
         """Every channel for `factor` times as long, see `Channel.scaled`; readout errors stay as they are."""
-        return self._mapped(lambda channel: channel.scaled(factor))
+        return self._mapped(methodcaller("scaled", factor))
 
     def to_pauli(self) -> NoiseModel:
         """Every channel twirled, so that Pauli words with probabilities are left; readout errors stay as they are."""
-        return self._mapped(lambda channel: channel if channel.is_pauli else channel.twirled())
+        return self._mapped(_pauli)
 
-    def _mapped(self, change: Callable[[Channel], Channel]) -> NoiseModel:
+    def _mapped(self, change: Change) -> NoiseModel:
         return replace(
             self,
-            rules=tuple(replace(rule, channel=change(rule.channel)) for rule in self.rules),
+            rules=tuple(rule.changed(change) for rule in self.rules),
             idles=tuple(spot._replace(channel=change(spot.channel)) for spot in self.idles),
             ends=tuple(spot._replace(channel=change(spot.channel)) for spot in self.ends),
         )
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """The distinct channels, in the order of the rules."""
-        spots = (*self.idles, *self.ends)
-        return tuple(dict.fromkeys([*(rule.channel for rule in self.rules), *(spot.channel for spot in spots)]))
+        """The distinct channels, in the order of the rules; without those that functions give."""
+        rules = [rule.channel for rule in self.rules if isinstance(rule, Rule)]
+        return tuple(dict.fromkeys([*rules, *(spot.channel for spot in (*self.idles, *self.ends))]))
 
     def __bool__(self) -> bool:
         """Whether there is any noise."""
@@ -261,6 +301,10 @@ class NoiseModel:
             lines.append("readout: 0 as 1 {:g}, 1 as 0 {:g}".format(*self.readout.default))
         lines += ["readout of wire {}: 0 as 1 {:g}, 1 as 0 {:g}".format(w, *pair) for w, pair in self.readout.rates]
         return "NoiseModel(" + "".join(f"\n  {line}" for line in lines) + "\n" * bool(lines) + ")"
+
+
+def _pauli(channel: Channel) -> Channel:
+    return channel if channel.is_pauli else channel.twirled()
 
 
 def _moments(circuit: Circuit) -> list[tuple[list[Gate], list[int]]]:
