@@ -58,8 +58,8 @@ def test_draws_have_the_conditional_distribution():
             if space.tail(m) < 1e-12:
                 continue
             found = space.choices(space.drawn(20_000, m, (seed,))).astype(int)
-            index = {tuple(c): k for k, c in enumerate(choices.tolist())}
-            counts = np.bincount([index[tuple(row)] for row in found.tolist()], minlength=len(choices))
+            where = np.ravel_multi_index(tuple(found.T), [len(q) for q in probabilities])  # as in the list
+            counts = np.bincount(where, minlength=len(choices))
             expected = 20_000 * np.where(errors >= m, weights, 0.0) / space.tail(m)
             assert not counts[expected == 0].any()
             often = expected > 5
@@ -121,6 +121,20 @@ def test_what_is_enumerated_is_what_pays():
     strong = PathSpace([np.full(4, 0.25)] * 1000)  # its weights are 0 in floating-point numbers
     assert strong.paths(100, (0,)).least == 0
     assert (strong.paths(100, (0,)).weights == 0.01).all()
+
+
+def test_the_budget_of_a_standard_error_is_the_cheapest():
+    space = PathSpace([np.array([0.999, *[0.001 / 3] * 3])] * 100)
+    for error in (1e-1, 1e-2, 2e-3, 1e-3, 1e-4, 3e-6):
+        budget = space.budget(0.3, error)
+        costs = [sum(map(space.ways, range(m))) + max(32, 1.1 * (space.tail(m) * 0.3 / error) ** 2) for m in range(6)]
+        assert budget == np.ceil(min(costs))
+        paths = space.paths(budget, (0,))
+        assert 0.3 * paths.tail / np.sqrt(paths.draws) <= error
+    assert space.budget(0.3, 1e-3) == 301 + 32
+    assert PathSpace([np.full(4, 0.25)] * 1000).budget(1.0, 0.1) == 111
+    assert PathSpace([np.array([0.9, 0.1])] * 5).budget(1.0, 1e-9) == 32
+    assert PathSpace([]).budget(1.0, 1e-9) == 1
 
 
 def test_errors_that_hardly_ever_happen_are_weighed_without_cancellation():

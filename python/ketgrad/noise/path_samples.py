@@ -16,8 +16,9 @@ from ..backends.contract import Array, Outcomes, States
 from ..errors import ArgumentError
 from ..memory import require_bytes
 from ..simulator import reduced_density
+from .path_rows import CHUNK_BYTES, PathRows
 from .paths import Integers, distinct
-from .trajectories import CHUNK_BYTES, TrajectoryPlan
+from .trajectories import TrajectoryPlan
 from .unravelled import Place
 
 _PATHS, _UNIFORMS = 1, 2  # streams of a sample's randomness: paths are 0 of a model's seed
@@ -37,7 +38,7 @@ def sample_paths(
     Raises:
         ArgumentError: a channel that keeps a part of the states only.
     """
-    for place in plan.single.places:
+    for place in plan.rows.single.places:
         lost = float(np.abs(_total(place) - np.eye(place.operators.shape[-1])).max())
         if lost > 1e-6:
             raise ArgumentError(
@@ -46,13 +47,13 @@ def sample_paths(
             )
     require_bytes(24 * len(per_sample) * shots, f"{shots} shots of {len(per_sample)} samples")
     out = np.empty((len(per_sample), shots), dtype=np.uint64)
-    sampler = _Shots(plan, shared, tuple(bits))
+    sampler = _Shots(plan.rows, shared, tuple(bits))
     for row, x in zip(out, per_sample, strict=True):
         start = None if initial is None else initial[:1]
         if initial is not None and len(initial) > 1:
             start, initial = initial[:1], initial[1:]
         seed = int(rng.integers(2**63))
-        if plan.single.is_unitary:
+        if plan.rows.single.is_unitary:
             sampler.drawn(x, shots, seed, start, row)
         else:
             sampler.split(x, shots, np.random.default_rng(seed), start, row)
@@ -68,19 +69,19 @@ def _total(place: Place) -> npt.NDArray[np.complex128]:
 class _Shots:
     """Shots of one sample after another."""
 
-    def __init__(self, plan: TrajectoryPlan, shared: Array, bits: tuple[int, ...]) -> None:
-        self.plan, self.shared, self.bits = plan, shared, bits
-        self.together = max(1, CHUNK_BYTES // (plan.dtype.itemsize << plan.program.n_bits))
+    def __init__(self, rows: PathRows, shared: Array, bits: tuple[int, ...]) -> None:
+        self.rows, self.shared, self.bits = rows, shared, bits
+        self.together = max(1, CHUNK_BYTES // rows.state_bytes)
 
     def drawn(self, x: Array, shots: int, seed: int, start: States | None, out: Outcomes) -> None:
         """The paths first, then their states."""
-        errors, path, counts = distinct(self.plan.space.drawn(shots, 0, (seed, _PATHS)))
+        errors, path, counts = distinct(self.rows.space.drawn(shots, 0, (seed, _PATHS)))
         shot = np.argsort(path, kind="stable")  # those of each path together
         first = np.cumsum(counts) - counts
         uniforms = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_UNIFORMS, 0))).random(shots)
         for begin in range(0, len(errors), self.together):
             rows = slice(begin, begin + self.together)
-            states = self.plan.inner.states(self.shared, self.plan.slots(x[None], errors[rows]), start)
+            states = self.rows.inner.states(self.shared, self.rows.slots(x[None], errors[rows]), start)
             own = np.split(shot[first[begin] :], np.cumsum(counts[rows]))[:-1]
             self._measure(states, counts[rows], own, uniforms, out)
 
@@ -97,23 +98,23 @@ class _Shots:
         self, x: Array, shots: int, rng: np.random.Generator, start: States | None
     ) -> tuple[States, Integers]:
         """States (D, 2^n) of the distinct histories, and how many shots each has."""
-        single = self.plan.single
+        single = self.rows.single
         forks, end = single.forks, len(single.program.instructions)
         edges = [0, *(place.instruction for place in forks), end]
         slots = np.zeros((1, single.program.n_per_sample))
         slots[:, : len(x)] = x
         counts, states = np.array([shots], dtype=np.int64), start
         if edges[1] > 0:
-            states = self.plan.segment(0, edges[1]).states(self.shared, slots, start)
+            states = self.rows.segment(0, edges[1]).states(self.shared, slots, start)
         if states is None:
-            states = np.eye(1, 1 << single.program.n_bits, dtype=self.plan.dtype)
+            states = np.eye(1, 1 << single.program.n_bits, dtype=self.rows.dtype)
         for place, begin, stop in zip(forks, edges[1:-1], edges[2:], strict=True):
             taken = rng.multinomial(counts, _chances(place, states, single.bits(place)))
             row, choice = np.nonzero(taken)
             counts = taken[row, choice]
             slots = slots[row]
             slots[:, place.column] = choice
-            states = self.plan.segment(begin, stop).states(self.shared, slots, states[row])
+            states = self.rows.segment(begin, stop).states(self.shared, slots, states[row])
             states /= np.linalg.norm(states, axis=1, keepdims=True)
         return states, counts
 
@@ -124,7 +125,7 @@ class _Shots:
         for count in np.unique(counts).tolist():
             rows = np.flatnonzero(counts == count)
             own = np.array([shots[row] for row in rows.tolist()])
-            out[own] = self.plan.backend.sample(states[rows], uniforms[own], self.bits)
+            out[own] = self.rows.backend.sample(states[rows], uniforms[own], self.bits)
 
 
 def _chances(place: Place, states: States, bits: tuple[int, ...]) -> Array:

@@ -24,6 +24,7 @@ Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Seed: TypeAlias = "tuple[int, ...]"  # a user's seed, then what tells his streams apart
 
+FEWEST = 32  # draws that a standard error is read from
 BLOCK = 1024  # paths that share a generator, always drawn together
 _TINY = -600.0  # logarithm of a weight below which strata are not told apart
 
@@ -102,8 +103,8 @@ class PathSpace:
     def least_errors(self, budget: int) -> int:
         """The m for which enumerating fewer errors, and drawing with what is left, promises the least variance.
 
-        Some are drawn anyway (32, or a quarter of the budget), or the standard error would mean little; unless nothing
-        is left to draw.
+        Some are drawn anyway (FEWEST, or a quarter of the budget), or the standard error would mean little; unless
+        nothing is left to draw.
         """
         if self._log_free[-1] < _TINY:
             return 0
@@ -111,13 +112,28 @@ class PathSpace:
         for m in range(1, self.sites + 2):
             cost += self.ways(m - 1)
             left, tail = budget - cost, self.tail(m)
-            if left < 0 or (tail > 0 and left < max(2, min(32, budget / 4))):
+            if left < 0 or (tail > 0 and left < max(2, min(FEWEST, budget / 4))):
                 break
             if tail == 0 or tail**2 / left < score:
                 best, score = m, tail**2 / max(left, 1)
             if tail == 0:
                 break
         return best
+
+    def budget(self, spread: float, error: float) -> int:
+        """How many paths promise a standard error, with the number of enumerated ones that makes them fewest.
+
+        Args:
+            spread: standard deviation of what is averaged, from path to path.
+        """
+        best, cost = np.inf, 0.0
+        for m in range(1 if self._log_free[-1] < _TINY else self.sites + 2):
+            cost += self.ways(m - 1) if m else 0.0
+            if cost >= best:
+                break
+            draws = max(FEWEST, 1.1 * (self.tail(m) * spread / error) ** 2) if self.tail(m) else 0.0
+            best = min(best, cost + draws)
+        return int(min(np.ceil(best), 2.0**62))
 
     def paths(self, budget: int, seed: Seed, least: int | None = None) -> Paths:
         """At most `budget` paths (of fewer than `least` errors all, at any rate); the same ones for the same seed.
