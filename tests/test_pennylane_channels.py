@@ -18,13 +18,11 @@ from ketgrad.noise.matrices import superoperator
 from ketgrad.pennylane_device.noise import channel_of, from_pennylane, operator_of
 
 pytestmark = IGNORED
-P = st.floats(0, 1)
+P = st.floats(0, 0.999)  # PennyLane adds 1e-14 under its roots, which shows where they are of almost nothing
 
 
-@st.composite
-def operators(draw: Any) -> Any:
+def operator(draw: Any, kind: int) -> Any:
     """A channel of PennyLane, or a unitary, with random strengths."""
-    kind = draw(st.integers(0, 13))
     w, p, q = [3, 1], draw(P), draw(P)
     if kind < 6:
         names = ("BitFlip", "PhaseFlip", "DepolarizingChannel", "AmplitudeDamping", "PhaseDamping")
@@ -33,7 +31,8 @@ def operators(draw: Any) -> Any:
         return qml.ResetError(p * q, p * (1 - q), wires=0)
     if kind == 7:
         t1 = draw(st.floats(1, 50))
-        return qml.ThermalRelaxationError(q, t1, t1 * draw(st.floats(0.1, 2)), draw(st.floats(0, 60)), wires=0)
+        t2 = t1 * draw(st.floats(0.1, 2))
+        return qml.ThermalRelaxationError(q, t1, t2, 3 * p * min(t1, t2), wires=0)
     if kind == 8:
         return qml.PauliError(draw(st.sampled_from(["X", "Y", "Z"])), p, wires=1)
     if kind == 9:
@@ -48,8 +47,10 @@ def operators(draw: Any) -> Any:
     return qml.PauliRot(angle, "XYZ", wires=[0, 2, 1]) if kind == 12 else qml.CRot(p, q, angle, wires=w)
 
 
-@given(operators())
-def test_channels_are_the_same(op):
+@pytest.mark.parametrize("kind", range(14))
+@given(data=st.data())
+def test_channels_are_the_same(kind, data):
+    op = operator(data.draw, kind)
     channel = channel_of(op)
     matrices = op.kraus_matrices() if isinstance(op, qml.operation.Channel) else [qml.matrix(op)]
     wanted = superoperator(np.array([np.asarray(k, dtype=complex) for k in matrices]))
@@ -61,7 +62,7 @@ def test_channels_are_the_same(op):
 def test_strengths_are_those_of_the_constructors():
     assert channel_of(qml.DepolarizingChannel(0.3, wires=0)) == noise.depolarizing(0.3)
     assert channel_of(qml.GeneralizedAmplitudeDamping(0.3, 0.75, wires=0)) == noise.generalized_amplitude_damping(
-        0.3, 0.25
+        0.3, 0.75
     )
     assert channel_of(qml.ThermalRelaxationError(0.1, 50, 70, 2, wires=0)) == noise.thermal_relaxation(50, 70, 2, 0.1)
     assert channel_of(qml.PauliError("XZ", 0.1, wires=[0, 1])) == noise.pauli({"XZ": 0.1})

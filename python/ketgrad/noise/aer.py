@@ -177,7 +177,7 @@ def _step(step: Mapping[str, Any]) -> tuple[Matrix, list[int]]:
 def _of_target(target: Any) -> tuple[dict[str, Places], dict[Qubits | None, Any]]:
     gates: dict[str, Places] = {}
     readout: dict[Qubits | None, Any] = {}
-    for name in target.operation_names:
+    for name in sorted(target.operation_names):
         for place, known in (target[name] or {}).items():
             if known is None or place is None:
                 continue

@@ -38,15 +38,18 @@ class Rule:
     when: Callable[[Gate], bool] | None = None
     unless: frozenset[Wires] = frozenset()
 
+    def meets(self, name: str, touched: Wires) -> bool:
+        """Whether gates of this name on these wires may meet the conditions."""
+        return (self.gates is None or name in self.gates) and (self.wires is None or touched == self.wires)
+
     def places(self, gate: Gate) -> list[Wires]:
         """Where the channel acts after this gate: nowhere, once, or on several of its wires."""
         touched = (*gate.controls, *gate.wires)  # none for a global phase, which takes no time
         k = self.channel.n_wires
         if (
             not touched
-            or (self.gates is not None and gate.spec.name not in self.gates)
+            or not self.meets(gate.spec.name, touched)
             or (self.n_wires is not None and len(touched) != self.n_wires)
-            or (self.wires is not None and touched != self.wires)
             or touched in self.unless
             or (self.when is not None and not self.when(gate))
         ):
@@ -243,18 +246,16 @@ class NoiseModel:
             raise ArgumentTypeError(f"apply: expected a Circuit, got {type(circuit).__name__}")
         out = circuit.copy()
         out.gates = []
-        follow: dict[str, list[Rule | Function]] = {}  # by gate: models of devices have a rule for every pair of wires
+        follow: dict[tuple[str, Wires], list[Rule | Function]] = {}  # devices have a rule for each pair of wires
         for gates, idle in _moments(circuit) if self.idles else [(circuit.gates, ())]:
             for gate in gates:
                 out.gates.append(gate)
                 if gate.spec is CHANNEL:
                     continue
-                name = gate.spec.name
-                if name not in follow:
-                    follow[name] = [
-                        r for r in self.rules if isinstance(r, Function) or r.gates is None or name in r.gates
-                    ]
-                for rule in follow[name]:
+                key = gate.spec.name, (*gate.controls, *gate.wires)
+                if key not in follow:
+                    follow[key] = [r for r in self.rules if isinstance(r, Function) or r.meets(*key)]
+                for rule in follow[key]:
                     for channel, where in rule.follow(gate):
                         out.channel(channel, where)
             for spot in self.idles:

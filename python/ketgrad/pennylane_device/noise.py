@@ -36,9 +36,8 @@ _OTHERS: dict[str, Callable[..., Operator]] = {  # gates that are no class of th
 def channel_of(op: Operator) -> Channel:
     """The channel of one of PennyLane's operators, the first wire the most significant in both.
 
-    `DepolarizingChannel(p)` is `depolarizing(p)`, `PhaseDamping(gamma)` is `phase_damping(gamma)`; PennyLane's
-    `GeneralizedAmplitudeDamping(gamma, p)` gives the ground state's share, so it is
-    `generalized_amplitude_damping(gamma, 1 - p)`. Rotations become `over_rotation`, other unitaries one operator.
+    Strengths mean the same, too: `DepolarizingChannel(p)` is `depolarizing(p)`, and so on; only those of
+    `ThermalRelaxationError` come in another order. Rotations become `over_rotation`, other unitaries one operator.
 
     Raises:
         CircuitError: an operator that is neither a channel nor a unitary on at most 3 wires, or one that is broadcast.
@@ -73,7 +72,7 @@ _NAMED: dict[str, Callable[..., Channel]] = {
     "PhaseFlip": channels.phase_flip,
     "DepolarizingChannel": channels.depolarizing,
     "AmplitudeDamping": channels.amplitude_damping,
-    "GeneralizedAmplitudeDamping": lambda gamma, p: channels.generalized_amplitude_damping(gamma, 1 - p),
+    "GeneralizedAmplitudeDamping": channels.generalized_amplitude_damping,
     "PhaseDamping": channels.phase_damping,
     "ResetError": channels.reset_error,
     "ThermalRelaxationError": _thermal,
