@@ -26,28 +26,28 @@ from ..noise.noisy_model import METHODS
 CHANNEL = "channel"  # the name of a channel's row
 
 
-class _Recipe(NamedTuple):
+class Recipe(NamedTuple):
     """A constructor of PennyLane's parameters, and for each of these the strength that it is."""
 
     make: Callable[..., Channel]
     strengths: tuple[int, ...] = (0,)
 
 
-_RECIPES = {
-    "AmplitudeDamping": _Recipe(noise.amplitude_damping),
-    "BitFlip": _Recipe(noise.bit_flip),
-    "DepolarizingChannel": _Recipe(noise.depolarizing),
-    "GeneralizedAmplitudeDamping": _Recipe(noise.generalized_amplitude_damping, (0, 1)),
-    "PauliError": _Recipe(lambda p, word: noise.pauli({word: p})),
-    "PhaseDamping": _Recipe(noise.phase_damping),
-    "PhaseFlip": _Recipe(noise.phase_flip),
-    "ResetError": _Recipe(noise.reset_error, (0, 1)),
-    "ThermalRelaxationError": _Recipe(
+RECIPES: dict[str, Recipe] = {  # by PennyLane's name
+    "AmplitudeDamping": Recipe(noise.amplitude_damping),
+    "BitFlip": Recipe(noise.bit_flip),
+    "DepolarizingChannel": Recipe(noise.depolarizing),
+    "GeneralizedAmplitudeDamping": Recipe(noise.generalized_amplitude_damping, (0, 1)),
+    "PauliError": Recipe(lambda p, word: noise.pauli({word: p})),
+    "PhaseDamping": Recipe(noise.phase_damping),
+    "PhaseFlip": Recipe(noise.phase_flip),
+    "ResetError": Recipe(noise.reset_error, (0, 1)),
+    "ThermalRelaxationError": Recipe(
         lambda excited, t1, t2, time: noise.thermal_relaxation(t1, t2, time, excited),
         (3, 0, 1, 2),
     ),
 }
-CHANNELS = (*sorted(_RECIPES), "QubitChannel")  # that the device names; any other runs by its Kraus matrices
+CHANNELS = (*sorted(RECIPES), "QubitChannel")  # that the device names; any other runs by its Kraus matrices
 
 
 class LiveChannel(NamedTuple):
@@ -59,7 +59,7 @@ class LiveChannel(NamedTuple):
     @property
     def strengths(self) -> tuple[int, ...]:
         """For each parameter the strength that it is."""
-        return _RECIPES[self.name].strengths
+        return RECIPES[self.name].strengths
 
     def at(self, numbers: Sequence[float]) -> Channel:
         """The channel of these parameters."""
@@ -96,7 +96,7 @@ def is_channel(op: Operator) -> bool:
 
 def has_strengths(op: Operator) -> bool:
     """Whether gradients can reach its parameters."""
-    return op.name in _RECIPES
+    return op.name in RECIPES
 
 
 def has_channels(tape: Any) -> bool:
@@ -121,7 +121,7 @@ def read_channel(op: Operator, live: bool) -> tuple[tuple[int, ...], Channel | L
         if not where:
             return (), None
         others = ("".join(word[k] for k in where),)
-    if op.name not in _RECIPES:
+    if op.name not in RECIPES:
         return where, _by_matrices(op, live)
     for j, value in enumerate(op.data):
         if qml.math.ndim(value):
@@ -136,7 +136,7 @@ def read_channel(op: Operator, live: bool) -> tuple[tuple[int, ...], Channel | L
 
 @lru_cache(maxsize=1024)
 def _made(name: str, numbers: tuple[float, ...], others: tuple[Hashable, ...]) -> Channel:
-    return _RECIPES[name].make(*numbers, *others)
+    return RECIPES[name].make(*numbers, *others)
 
 
 def _by_matrices(op: Operator, live: bool) -> Channel:
