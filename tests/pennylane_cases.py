@@ -78,6 +78,19 @@ def operator(name: str, wires: list[int]) -> Any:
 
 
 NAMES = sorted(SPECS)
+DECAY = [np.diag([1, np.sqrt(0.6)]), np.sqrt(0.4) * np.array([[0, 1], [0, 0]])]
+CHANNELS: dict[str, tuple[Callable[..., Any], list[float]]] = {  # of parameters and wires, and the parameters
+    "AmplitudeDamping": (lambda p, w: qml.AmplitudeDamping(*p, wires=w[:1]), [0.3]),
+    "BitFlip": (lambda p, w: qml.BitFlip(*p, wires=w[:1]), [0.1]),
+    "DepolarizingChannel": (lambda p, w: qml.DepolarizingChannel(*p, wires=w[:1]), [0.2]),
+    "GeneralizedAmplitudeDamping": (lambda p, w: qml.GeneralizedAmplitudeDamping(*p, wires=w[:1]), [0.12, 0.4]),
+    "PauliError": (lambda p, w: qml.PauliError("YIX", *p, wires=w[:3]), [0.25]),
+    "PhaseDamping": (lambda p, w: qml.PhaseDamping(*p, wires=w[:1]), [0.22]),
+    "PhaseFlip": (lambda p, w: qml.PhaseFlip(*p, wires=w[:1]), [0.15]),
+    "QubitChannel": (lambda p, w: qml.QubitChannel([np.kron(a, b) for a in DECAY for b in DECAY], wires=w[:2]), []),
+    "ResetError": (lambda p, w: qml.ResetError(*p, wires=w[:1]), [0.1, 0.2]),
+    "ThermalRelaxationError": (lambda p, w: qml.ThermalRelaxationError(*p, wires=w[:1]), [0.3, 1.0, 1.3, 0.4]),
+}
 
 
 EXACT = {

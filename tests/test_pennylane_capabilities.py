@@ -11,7 +11,7 @@ qml = pytest.importorskip("pennylane")
 
 from pennylane.devices.capabilities import DeviceCapabilities, ExecutionCondition  # noqa: E402
 from pennylane.exceptions import DeviceError  # noqa: E402
-from pennylane_cases import PAIR, SPARSE, assert_same, device_maker, operator  # noqa: E402
+from pennylane_cases import CHANNELS, PAIR, SPARSE, assert_same, device_maker, operator  # noqa: E402
 
 from ketgrad.pennylane_device import KetgradQubit, capabilities  # noqa: E402
 from ketgrad.pennylane_device.conversion import target_gates  # noqa: E402
@@ -52,6 +52,9 @@ def prepared(device: Any, tape: Any, config: Any = None) -> Any:
 
 
 def gate(name: str, wires: list[int]) -> Any:
+    if name in CHANNELS:
+        make, strengths = CHANNELS[name]
+        return make(strengths, wires)
     if name == "MultiControlledX":
         return qml.MultiControlledX(wires[:3], control_values=[0, 1])
     return qml.GlobalPhase(0.3) if name == "GlobalPhase" else operator(name, wires)
@@ -64,7 +67,7 @@ def test_the_capabilities_file_is_the_generators_and_the_devices() -> None:
     assert KetgradQubit.capabilities == CAPABILITIES
     assert CAPABILITIES.gate_set() <= target_gates()
     constants = {name for name, properties in CAPABILITIES.operations.items() if not properties.differentiable}
-    assert constants == {"QubitUnitary", "DiagonalQubitUnitary"}
+    assert constants == {"QubitUnitary", "DiagonalQubitUnitary", "QubitChannel"}
     assert not CAPABILITIES.qjit_compatible and CAPABILITIES.initial_state_prep
 
 

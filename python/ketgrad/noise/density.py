@@ -134,11 +134,20 @@ class DensityPlan(Plan):
         shared, per_sample = self._check(shared, per_sample)
         batch, size = len(per_sample), 1 << self.program.n_bits
         require_density(self.program.n_bits, self.dtype.itemsize, batch)
-        return self._final(shared, per_sample, self._initial(initial, batch)).reshape(batch, size, size)
+        start = self.first(self._initial(initial, batch), slice(None))
+        return self._final(shared, per_sample, start).reshape(batch, size, size)
 
     def bras(self, cotangents: Array) -> States:
         """Cotangents (K, B, 4^n) of the last density matrices from those of the terms (K, B, R)."""
         return self._reading.bras(cotangents, self.dtype)
+
+    def terms(self, matrices: States) -> Array:
+        """(B, R) values of the terms in density matrices (B, 2^n, 2^n)."""
+        return self._reading.values(matrices.reshape(len(matrices), -1))
+
+    def first(self, initial: States | None, rows: slice) -> States | None:
+        """(b, 4^n): |psi><psi| of the states that some samples start from; None for |0...0>."""
+        return _squared(initial if initial is None or len(initial) == 1 else initial[rows], self.dtype)
 
     def backwards(
         self, shared: Array, per_sample: Array, start: States | None = None
@@ -222,7 +231,7 @@ class DensityPlan(Plan):
                     to_shared[which] += found[0]
                 to_samples[which, rows] = found[1]
                 if to_start is not None:
-                    to_start[which, rows] = self._to_vectors(found[2], initial, rows)
+                    to_start[which, rows] = self.to_vectors(found[2], initial, rows)
         return to_shared, to_samples, to_start
 
     # inside
@@ -252,8 +261,7 @@ class DensityPlan(Plan):
         step = batch if whole else self._together(batch, copies)
         for begin in range(0, batch, step):
             rows = slice(begin, min(begin + step, batch))
-            start = initial if initial is None or len(initial) == 1 else initial[rows]
-            yield rows, per_sample[rows], _squared(start, self.dtype)
+            yield rows, per_sample[rows], self.first(initial, rows)
 
     def _final(self, shared: Array, per_sample: Array, start: States | None) -> States:
         return self._whole.states(shared, per_sample, start)
@@ -276,7 +284,7 @@ class DensityPlan(Plan):
             bra = found[2]
         return to_shared, to_samples, bra
 
-    def _to_vectors(self, bra: States, initial: States | None, rows: slice) -> States:
+    def to_vectors(self, bra: States, initial: States | None, rows: slice) -> States:
         """Cotangents of the initial states (K, B, 2^n) from those of |psi><psi|."""
         size = 1 << self.program.n_bits
         whole = bra.reshape(*bra.shape[:2], size, size)

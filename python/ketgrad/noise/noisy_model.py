@@ -30,11 +30,12 @@ from ..pauli import PauliSum
 from ..simulator import Source, bits_of
 from .cost import choose
 from .density import DensityPlan
+from .mixed import Mixed
 from .model import NoiseModel
 from .noisy_backend import NoisyBackend, Prepare, with_whole_channels
 from .path_samples import sample_paths
 from .readout import ReadoutErrors
-from .strengths import strength_gradients, superoperator_on
+from .strengths import Derivatives, strength_gradients, superoperator_on
 from .trajectories import MOST_TRAJECTORIES, TRAJECTORIES, TrajectoryPlan
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class NoisyModel(Model):
             raise ArgumentError(f"tolerance is a positive number, got {tolerance!r}")
         self._wanted, self.trajectories, self.seed, self.tolerance = method, trajectories, seed, tolerance
         self.readout = _errors(readout)
-        self._cut: DensityPlan | None = None
+        self._cut: tuple[tuple[int, ...], DensityPlan] | None = None
         super().__init__(circuit, observables, dtype, backend)
 
     # what noise has
@@ -167,22 +168,53 @@ class NoisyModel(Model):
         w, x, batched = self._arguments(weights, inputs)
         lowered, place = self._lowered, {(s.channel, s.position): k for k, s in enumerate(self.strengths)}
         changes = {}
-        for site in lowered.sites:
+        for k, site in enumerate(lowered.sites):
             if site.channel.strengths:
-                bits = [self.circuit.n_wires - 1 - v for v in self._site_wires[site.instruction]]
-                matrices = superoperator_on(site.channel.derivatives(), bits, self.circuit.n_wires)
-                changes[site.instruction] = matrices, [place[site.channel, j] for j in range(len(matrices))]
-        if self._cut is None:
-            self._cut = DensityPlan(lowered.program, self.dtype, get_backend(self._backend_name), single=tuple(changes))
+                which = [place[site.channel, j] for j in range(len(site.channel.strengths))]
+                changes[site.instruction] = self._change(k), which
+        plan = self._cut_out(tuple(changes))
         slots, seeds = lowered.stage.evaluate(w, x), lowered.readout.coefficients
-        out = strength_gradients(self._cut, *slots, seeds, changes, len(place))
+        out = strength_gradients(plan, *slots, seeds, changes, len(place))
         return out if batched else out[0]
 
-    @property
-    def _site_wires(self) -> dict[int, tuple[int, ...]]:
-        """The wires of every channel by the position of its instruction."""
-        channels = [gate.wires for gate in self.circuit.gates if gate.spec is CHANNEL]
-        return {s.instruction: wires for s, wires in zip(self._lowered.sites, channels, strict=True)}
+    def forward_density(
+        self, weights: Any = None, inputs: Any = None, *, initial: Any = None, sites: Sequence[int] = ()
+    ) -> Mixed:
+        """Final density matrices and values of a batch, and the pullback of both; exact, whatever the method.
+
+        Args:
+            weights, inputs: (P,) and (F,) or (B, F), as for `__call__`.
+            initial: states to start from instead of |0...0>, (2^n,) or (B, 2^n).
+            sites: channels, counted along the circuit, by whose strengths the pullback differentiates: those of the
+                first one, then those of the next.
+        """
+        w, x, batched = self._arguments(weights, inputs)
+        start, x, _ = self._starts(initial, x, batched)
+        require_density(self.circuit.n_wires, self.dtype.itemsize, 2)
+        found = [self._lowered.sites[k] for k in sites]
+        ends = np.cumsum([0, *(len(site.channel.strengths) for site in found)]).tolist()
+
+        def derivatives() -> Derivatives:
+            own = zip(sites, found, zip(ends, ends[1:], strict=False), strict=True)
+            return {site.instruction: (self._change(k), range(*ends)) for k, site, ends in own}
+
+        plan = self._cut_out(tuple(site.instruction for site in found))
+        return Mixed(self._lowered, plan, w.copy(), x.copy(), start, derivatives, ends[-1])
+
+    def _cut_out(self, instructions: tuple[int, ...]) -> DensityPlan:
+        """A plan in which the channels of these instructions are cut out."""
+        if not instructions and isinstance(plan := self._ready().plan, DensityPlan):
+            return plan
+        if self._cut is None or self._cut[0] != instructions:
+            backend = get_backend(self._backend_name)
+            self._cut = instructions, DensityPlan(self._lowered.program, self.dtype, backend, single=instructions)
+        return self._cut[1]
+
+    def _change(self, k: int) -> npt.NDArray[np.complex128]:
+        """(s, 4^k, 4^k) derivatives of the superoperator of the k-th channel, in the order of its bits."""
+        n, site = self.circuit.n_wires, self._lowered.sites[k]
+        wires = [gate.wires for gate in self.circuit.gates if gate.spec is CHANNEL][k]
+        return superoperator_on(site.channel.derivatives(), [n - 1 - v for v in wires], n)
 
     # what it lacks
 

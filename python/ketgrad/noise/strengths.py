@@ -8,6 +8,7 @@ the bras come from one sweep back. May not know: circuits, readouts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,47 +17,89 @@ from ..memory import how_many
 from .density import DensityPlan, pulled_through
 from .matrices import Matrix
 
+Derivatives: TypeAlias = Mapping[int, tuple[Matrix, Sequence[int]]]
+
+
+class Swept(NamedTuple):
+    """Where a sweep back has come to: gradients of the slots, of the strengths, and of the first density matrices."""
+
+    shared: Array  # (K, slots)
+    per_sample: Array  # (K, B, slots)
+    strengths: Array  # (K, B, S)
+    bras: States  # (K, B, 4^n)
+
+
+def swept(
+    plan: DensityPlan,
+    shared: Array,
+    per_sample: Array,
+    start: States | None,
+    bras: States,
+    derivatives: Derivatives,
+    n_strengths: int,
+) -> Swept:
+    """Everything that cotangents of the last density matrices reach.
+
+    Args:
+        plan: with every one of these instructions cut out.
+        start: (B, 4^n) first density matrices, or None for |0...0>.
+        bras: (K, B, 4^n).
+        derivatives: instruction -> (s, 4^k, 4^k) derivatives of its superoperator, in the order of its bits, and which
+            strengths these belong to.
+    """
+    sets, batch = bras.shape[:2]
+    to_shared, to_samples = np.zeros((sets, len(shared))), np.zeros((sets, *per_sample.shape))
+    to_strengths = np.zeros((sets, batch, n_strengths))
+    none = np.zeros((sets, batch, 0))
+    for part, ket in plan.backwards(shared, per_sample, start):
+        if part.back is None:
+            found = part.plan.pullback_to_initial(shared, per_sample, none, None, ket, bras)
+            to_shared += found[0]
+            to_samples += found[1]
+            bras = found[2]
+            continue
+        change, which = derivatives.get(part.piece.steps[0].source, (None, ()))
+        if change is not None:
+            inner = _overlaps(bras, ket, int(part.piece.steps[0].row["x_mask"]), batch)
+            for matrix, column in zip(change, which, strict=True):
+                to_strengths[..., column] += 2 * np.einsum("ij,kbij->kb", matrix, inner).real
+        bras = pulled_through(part.back, bras, shared, per_sample)
+    return Swept(to_shared, to_samples, to_strengths, bras)
+
 
 def strength_gradients(
     plan: DensityPlan,
     shared: Array,
     per_sample: Array,
     seeds: Array,
-    derivatives: Mapping[int, tuple[Matrix, Sequence[int]]],
+    derivatives: Derivatives,
     n_strengths: int,
 ) -> Array:
     """Derivatives of seeds @ terms by the strengths, (B, K, n_strengths).
 
     Args:
-        plan: with every one of these instructions cut out.
         seeds: (K, R).
-        derivatives: instruction -> (s, 4^k, 4^k) derivatives of its superoperator, in the order of its bits, and which
-            strengths these belong to.
+        plan, derivatives: see `swept`.
     """
     batch, sets = len(per_sample), len(seeds)
     out = np.zeros((batch, sets, n_strengths))
-    step = how_many(batch, plan.matrix_bytes * (3 * sets + 4 + plan.held))
+    step = rows_at_once(plan, batch, sets)
     for begin in range(0, batch, step):
         rows = slice(begin, min(begin + step, batch))
-        x = per_sample[rows]
-        none = np.zeros((sets, len(x), 0))
-        bra = plan.bras(np.repeat(seeds[:, None], len(x), axis=1))
-        for part, ket in plan.backwards(shared, x):
-            if part.back is None:
-                bra = part.plan.pullback_to_initial(shared, x, none, None, ket, bra)[2]
-                continue
-            change, which = derivatives.get(part.piece.steps[0].source, (None, ()))
-            if change is not None:
-                inner = _overlaps(bra, ket, int(part.piece.steps[0].row["x_mask"]))
-                for matrix, column in zip(change, which, strict=True):
-                    out[rows, :, column] += 2 * np.einsum("ij,kbij->bk", matrix, inner).real
-            bra = pulled_through(part.back, bra, shared, x)
+        bras = plan.bras(np.repeat(seeds[:, None], rows.stop - begin, axis=1))
+        found = swept(plan, shared, per_sample[rows], None, bras, derivatives, n_strengths)
+        out[rows] = found.strengths.swapaxes(0, 1)
     return out
 
 
-def _overlaps(bra: States, ket: States | None, mask: int) -> Matrix:
+def rows_at_once(plan: DensityPlan, batch: int, sets: int) -> int:
+    """How many samples one sweep takes."""
+    return how_many(batch, plan.matrix_bytes * (3 * sets + 4 + plan.held))
+
+
+def _overlaps(bra: States, ket: States | None, mask: int, batch: int) -> Matrix:
     """(K, B, 2^k, 2^k): sum over all other bits of conj(bra[i]) ket[j], for the bits of a mask, ascending."""
-    sets, batch, size = bra.shape
+    size = bra.shape[-1]
     n = size.bit_length() - 1
     if ket is None:
         ket = np.zeros((batch, size), dtype=bra.dtype)

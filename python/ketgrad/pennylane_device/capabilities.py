@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..gate_spec import GateSpec
 from ..gates import GATES
+from .channels import CHANNELS
 from .conversion import CONSTANT_EXTRAS, OPPOSITE_SIGN
 
 PATH = Path(__file__).with_name("ketgrad_qubit.toml")
@@ -55,9 +56,10 @@ COMPILATION: Mapping[str, bool] = {
 
 
 def gates() -> dict[str, tuple[str, ...]]:
-    """PennyLane's name of each gate of the table, and its properties."""
+    """PennyLane's name of each gate of the table and of each channel, and its properties."""
     rows: dict[str, GateSpec] = {s.pennylane: s for s in GATES if s.pennylane} | OPPOSITE_SIGN
-    return {name: _properties(spec) for name, spec in rows.items()}
+    channels = {name: ("differentiable",) if name != "QubitChannel" else () for name in CHANNELS}
+    return {name: _properties(spec) for name, spec in rows.items()} | channels
 
 
 def _properties(spec: GateSpec) -> tuple[str, ...]:

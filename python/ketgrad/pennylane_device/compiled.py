@@ -58,7 +58,7 @@ class _One:
     def __init__(self, owner: CompiledQNode, statics: Any, found: Trace, shapes: Sequence[tuple[int, ...]]) -> None:
         self._owner, self._statics, self._calls = owner, statics, 0
         self._functions: dict[int | None, _Traced] = {}
-        self.structure = TracedStructure(found, shapes, owner.dtype, owner.backend)
+        self.structure = TracedStructure(found, shapes, owner.dtype, owner.backend, owner.device.noise)
         only_each = set(found.varied) - set(found.shared)
         self.free = tuple(a in only_each for a in range(len(shapes)))  # whose first axis may have any length
 
@@ -102,6 +102,8 @@ class CompiledQNode:
         self.qnode, self.dtype, self.backend = qnode, np.dtype(dtype).name, backend
         self._source = copy.copy(qnode)  # queueing leaves things on a QNode
         self.device = KetgradQubit(qnode.device.wires, c_dtype=dtype, backend=backend)
+        if isinstance(qnode.device, KetgradQubit):  # its method and its paths
+            self.device.noise = qnode.device.noise
         self._pipeline = pipeline(self.device.wires, self.device.name, ExecutionConfig(gradient_method="backprop"))
         self._requeued = qnode.update(device=self.device, diff_method="best")
         self._traces: dict[Any, _One | None] = {}

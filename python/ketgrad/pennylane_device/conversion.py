@@ -9,7 +9,7 @@ constant arrays. Two tapes of one structure run through one program. Tensors kee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -24,6 +24,8 @@ from pennylane.ops.op_math import Adjoint, Controlled, Pow
 from ..circuit import Circuit
 from ..gate_spec import MAX_UNITARY_WIRES, GateSpec
 from ..gates import BY_NAME, GATES
+from ..noise import Channel
+from .channels import CHANNEL, CHANNELS, LiveChannel, has_strengths, is_channel, read_channel
 
 Index = dict[Hashable, int]  # PennyLane's wire label -> ketgrad's wire
 
@@ -62,7 +64,7 @@ class Constant:
 
 
 class Row(NamedTuple):
-    """One gate without its angles."""
+    """One gate without its angles, or one channel, whose parameters are angles where gradients have to reach them."""
 
     name: str
     wires: tuple[int, ...]
@@ -83,6 +85,7 @@ class Reading:
         angles: a number, or (B,) numbers where the parameter is broadcast, for each angle of the rows in order.
         initial: amplitudes (2^n,) or (B, 2^n) of the state it starts from, or None for |0...0>.
         slots: for each parameter of the tape's operators, the position of its angle, or None for a constant.
+        noisy: whether there are channels.
     """
 
     labels: tuple[Hashable, ...]
@@ -91,6 +94,7 @@ class Reading:
     angles: tuple[Any, ...]
     initial: Any
     slots: tuple[int | None, ...]
+    noisy: bool = False
 
     @property
     def tensors(self) -> tuple[Any, ...]:
@@ -154,6 +158,8 @@ def is_supported(op: Operator, live: Callable[[Any], bool] = is_live) -> bool:
     Args:
         live: tells parameters that gradients have to reach.
     """
+    if is_channel(op):
+        return True
     trainable = any(live(d) for d in op.data)
     if find_native(op) is not None:
         return not (trainable and has_constant_data(op))
@@ -186,14 +192,19 @@ def decomposition(op: Operator) -> list[Operator]:
 def target_gates() -> set[str]:
     """The names PennyLane's decomposition may end in."""
     names = {*SPECS, *OPPOSITE_SIGN, "MultiControlledX"}
-    return names | {f"C({n})" for n in names} | {f"Adjoint({n})" for n in names}
+    return names | {f"C({n})" for n in names} | {f"Adjoint({n})" for n in names} | set(CHANNELS)
 
 
-def read_tape(tape: Any, wires: Sequence[Hashable] | None) -> Reading:
-    """Take a tape apart; `wires` are the device's, None for those of the tape.
+def read_tape(tape: Any, wires: Sequence[Hashable] | None, trained: Collection[int] = ()) -> Reading:
+    """Take a tape apart.
+
+    Args:
+        wires: the device's; None for those of the tape.
+        trained: parameters that are to be differentiated although no framework follows them.
 
     Raises:
         WireError: the tape has a wire that the device has not.
+        DeviceError: a state that is prepared too late, or a channel without the derivatives that are asked for.
     """
     labels = standard_labels(tape) if wires is None else tuple(wires)
     index = Labels((label, k) for k, label in enumerate(labels))
@@ -201,7 +212,7 @@ def read_tape(tape: Any, wires: Sequence[Hashable] | None) -> Reading:
     rows: list[Row] = []
     angles: list[Any] = []
     slots: list[int | None] = []
-    initial = None
+    initial, noisy = None, False
     for op in tape.operations:
         plain, own = PLAIN.get(op.name), op.data
         if plain is not None and plain[1] == len(own):  # what most tapes are made of, without a further question
@@ -213,6 +224,12 @@ def read_tape(tape: Any, wires: Sequence[Hashable] | None) -> Reading:
                 raise DeviceError(f"ketgrad.qubit prepares states only before all gates, got {op.name} after some")
             initial = qml.math.reshape(op.state_vector(wire_order=labels), (*_lead(op), 1 << len(labels)))
             own = ()
+        elif is_channel(op):
+            here = range(len(slots), len(slots) + len(own))
+            live = not tape.shots and (any(map(is_live, own)) or has_strengths(op) and any(p in here for p in trained))
+            row, own = _read_channel(op, index, live)
+            rows += row
+            noisy = noisy or bool(row)
         else:
             row, own = read_operator(op, index)
             rows += row
@@ -220,7 +237,14 @@ def read_tape(tape: Any, wires: Sequence[Hashable] | None) -> Reading:
             slots += range(len(angles), len(angles) + len(own))
             angles += own
         slots += [None] * (len(op.data) - len(own))
-    return Reading(labels, index, tuple(rows), tuple(angles), initial, tuple(slots))
+    return Reading(labels, index, tuple(rows), tuple(angles), initial, tuple(slots), noisy)
+
+
+def _read_channel(op: Operator, index: Index, live: bool) -> tuple[list[Row], Sequence[Any]]:
+    where, channel = read_channel(op, live)
+    wires = tuple([index[op.wires[k]] for k in where])
+    rows = [] if channel is None else [Row(CHANNEL, wires, (), (), False, channel)]
+    return rows, op.data if isinstance(channel, LiveChannel) else ()
 
 
 def _labels(op: Operator) -> tuple[Hashable, ...]:
@@ -294,7 +318,9 @@ def to_array(value: Any) -> npt.NDArray[Any]:
 
 def is_light(rows: Sequence[Row]) -> bool:
     """Whether the constants of a structure are small enough to keep it in a cache."""
-    return sum(r.extra.array.nbytes for r in rows if isinstance(r.extra, Constant)) <= CACHED_BYTES
+    constants = [r.extra.array for r in rows if isinstance(r.extra, Constant)]
+    operators = [r.extra.kraus for r in rows if isinstance(r.extra, Channel) and r.extra.family is None]
+    return sum(a.nbytes for a in (*constants, *operators)) <= CACHED_BYTES
 
 
 def build_circuit(n_wires: int, rows: Sequence[Row], batched: Sequence[bool]) -> Circuit:
@@ -308,10 +334,20 @@ def build_circuit(n_wires: int, rows: Sequence[Row], batched: Sequence[bool]) ->
     return circuit
 
 
+def n_angles(row: Row) -> int:
+    """How many angles a row has."""
+    if row.name == CHANNEL:
+        return len(row.extra.strengths) if isinstance(row.extra, LiveChannel) else 0
+    return len(BY_NAME[row.name].params)
+
+
 def append_row(circuit: Circuit, row: Row, angles: Iterator[Any]) -> None:
-    """Append a gate with the next of the angles."""
-    name, wires, controls, values, inverse, _ = row
-    own = [next(angles) for _ in BY_NAME[name].params]
+    """Append a gate with the next of the angles, or a channel."""
+    name, wires, controls, values, inverse, extra = row
+    if name == CHANNEL:
+        circuit.channel(extra, wires)  # type: ignore[arg-type]
+        return
+    own = [next(angles) for _ in range(n_angles(row))]
     circuit.append(name, own, wires, controls=controls, control_values=values, inverse=inverse, extra=_extra(row))
 
 

@@ -30,13 +30,22 @@ from pennylane.math import Interface
 from ..errors import KetgradError, OutOfMemoryError, WireError
 from ..interfaces import call
 from .arguments import axes_of
+from .channels import noise_options
 from .conversion import Reading, is_light, read_tape, to_array
 from .derivatives import OnExecution, jacobian, nest, pull, tangent_product, trainable_columns
 from .dynamic import is_dynamic
 from .exact import Exact
 from .jobs import Job, structure_key
 from .midcircuit import Setting, evaluate, take_snapshots
-from .preprocessing import DIFF_METHODS, can_differentiate, pipeline, refuse_shifts, resolved_mcm_method
+from .preprocessing import (
+    DIFF_METHODS,
+    can_differentiate,
+    pipeline,
+    refuse_branches,
+    refuse_shifted_strengths,
+    refuse_shifts,
+    resolved_mcm_method,
+)
 from .shots import Sampled
 from .structure import Structure
 
@@ -77,9 +86,12 @@ class KetgradQubit(Device):  # type: ignore[misc]
         seed: of the samples: "global" draws one from numpy's global generator, None one from the system.
         c_dtype: "complex128" or "complex64".
         backend: "native" or "numba"; default the best one here.
+        method: of circuits with channels: "density" for density matrices, "trajectories" for an average over paths.
+            None is exact without shots, and with shots what costs less.
+        trajectories: how many paths a value may take; see `noise.NoisyModel`. The device's seed decides which.
 
     Raises:
-        DeviceError: a dtype or backend that does not exist.
+        DeviceError: a dtype, backend or method that does not exist.
     """
 
     config_filepath = str(Path(__file__).with_name("ketgrad_qubit.toml"))
@@ -91,6 +103,8 @@ class KetgradQubit(Device):  # type: ignore[misc]
         seed: Any = "global",
         c_dtype: Any = "complex128",
         backend: str | None = None,
+        method: str | None = None,
+        trajectories: int | None = None,
     ) -> None:
         super().__init__(wires=wires, shots=shots)
         try:
@@ -105,6 +119,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
         if isinstance(seed, str) and seed != "global":
             raise DeviceError(f"ketgrad.qubit: seed is 'global', None, an integer or a numpy Generator, got {seed!r}")
         self._rng = np.random.default_rng(np.random.randint(2**31 - 1) if isinstance(seed, str) else seed)
+        self.noise = noise_options(method, trajectories, self._rng)
         self._debugger: Any = None  # set by PennyLane while it takes snapshots
         self._forget()
 
@@ -200,6 +215,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
                 setting = self._setting(config.mcm_config)
                 for position, tape in enumerate(circuits):
                     if is_dynamic(tape):
+                        refuse_branches(tape)
                         bins = evaluate(tape, setting, interface, method == "parameter-shift")
                         results[position] = _nest(tape, [_squeeze(values) for values in bins])
                         plain[position] = None
@@ -240,17 +256,19 @@ class KetgradQubit(Device):  # type: ignore[misc]
             return [call(function, tensors, interface)], exact.finish
         sampled = Sampled(structure, labels, tensors, tape.measurements, tape.shots, has_initial, self._rng)
         differentiable = method == "parameter-shift" and not tape.shots.has_partitioned_shots
+        if differentiable and structure.noisy and interface != "numpy":
+            refuse_shifted_strengths(job.tapes)
         bins = [call(sampled, tensors, interface)] if differentiable else sampled.bins([to_array(t) for t in tensors])
         return bins, lambda _, values: values
 
-    def _jobs(self, circuits: Sequence[Any]) -> list[Job]:
-        """The tapes, those of one structure together."""
+    def _jobs(self, circuits: Sequence[Any], trained: Sequence[int] = ()) -> list[Job]:
+        """The tapes, those of one structure together; see `read_tape`."""
         jobs: list[Job] = []
         open_jobs: dict[Hashable, Job] = {}
         for position, tape in enumerate(circuits):
             if tape is None:
                 continue
-            reading = read_tape(tape, self.wires)
+            reading = read_tape(tape, self.wires, trained)
             key = structure_key(reading, tape.measurements, bool(tape.shots))
             together = len(circuits) > 1 and reading.angles and reading.initial is None and tape.batch_size is None
             job = open_jobs.get((key, tape.shots)) if together else None
@@ -270,7 +288,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        structure = Structure(reading, measurements, shots, self.c_dtype, self._backend)
+        structure = Structure(reading, measurements, shots, self.c_dtype, self._backend, self.noise)
         if is_light(reading.rows):
             with self._lock:
                 structure = self._cache.setdefault(key, structure)
@@ -295,7 +313,11 @@ class KetgradQubit(Device):  # type: ignore[misc]
             return self._run(job, "numpy", "adjoint", False)[0]
 
         wires = self.wires
-        return Setting(wires, structures, measure, self.c_dtype, self._rng, mcm, self._debugging())
+
+        def run(tape: Any) -> Any:
+            return self._run(self._jobs([tape])[0], "numpy", "adjoint", False)[0]
+
+        return Setting(wires, structures, measure, run, self.c_dtype, self._rng, mcm, self._debugging())
 
     # derivatives
 
@@ -343,12 +365,12 @@ class KetgradQubit(Device):  # type: ignore[misc]
                 )
             if self._debugging() is not None:
                 tape = take_snapshots(tape, self._setting(None))
-            (job,) = self._jobs([tape])
+            (job,) = self._jobs([tape], tape.trainable_params)
             reading, structure, tensors = job.readings[0], self._structure(job), job.tensors()
             has_initial = reading.initial is not None
             exact = Exact(structure, reading.labels, tape.measurements, *axes_of(tensors, has_initial), has_initial)
             if any(
-                s.how in ("state", "density") and not isinstance(mp, qml.measurements.StateMP)
+                s.how in ("state", "density") and (structure.noisy or not isinstance(mp, qml.measurements.StateMP))
                 for s, mp in zip(structure.plan.steps, tape.measurements, strict=True)
             ):
                 raise DeviceError(

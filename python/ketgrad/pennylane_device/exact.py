@@ -17,13 +17,19 @@ import numpy.typing as npt
 from pennylane import measurements as mps
 from pennylane.wires import Wires
 
+from ..errors import NotDifferentiableError
 from ..model import Gradients
 from .arguments import Arguments
 from .measurements import ExactPlan, Step, finish
+from .mixed import MixedRun, refuse_paths
 from .second import second
 from .structure import Structure
 
 Array = npt.NDArray[Any]
+NOISY_SECOND = (
+    "a circuit with channels has neither second derivatives nor JAX's forward mode here; try "
+    "diff_method='parameter-shift' with max_diff=2, or diff_method='device' for the latter"
+)
 REAL: np.dtype[Any] = np.dtype(np.float64)
 
 
@@ -62,6 +68,8 @@ class Exact:
     def own(self) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
         """As `result_types`, without the axis of a batch."""
         size, state = 1 << self.structure.n_wires, np.dtype(self.structure.dtype)
+        if self.structure.noisy:
+            size = size**2  # a density matrix
         out: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
         for step in self.plan.steps:
             if step.how in ("state", "density"):
@@ -76,7 +84,12 @@ class Exact:
         """See `interfaces.Differentiable`."""
         given = self._arguments(arrays)
         if self.plan.only_expectations and given.initial is None:
-            return self._expectations(given, differentiate)
+            if not self.structure.live:
+                return self._expectations(given, differentiate)
+        if self.structure.by_paths:
+            refuse_paths(self, given, differentiate)
+        elif self.structure.noisy:
+            return MixedRun(self, given, differentiate).results()
         return _Run(self, given, differentiate).results()
 
     def _expectations(self, given: Any, differentiate: bool) -> tuple[list[Array], Callable[..., Any] | None]:
@@ -99,6 +112,8 @@ class Exact:
         self, arrays: Sequence[Array], cotangents: Sequence[Array], along: Sequence[Array]
     ) -> tuple[list[Array], list[Array]]:
         """See `interfaces.second`."""
+        if self.structure.noisy:
+            raise NotDifferentiableError(NOISY_SECOND)
         return second(self, self._arguments(arrays), self._arguments(along), cotangents)
 
     def _arguments(self, arrays: Sequence[Array]) -> Any:
@@ -111,13 +126,17 @@ class Exact:
 
     def finish(self, measurements: Sequence[Any], outputs: Sequence[Any]) -> Any:
         """One result for each measurement, from the outputs as tensors of any framework."""
-        return finish(measurements, self.plan.steps, outputs, self._labels)
+        return finish(measurements, self.plan.steps, outputs, self._labels, self.structure.noisy)
 
     # steps that need the state
 
+    def sparse_matrix(self, mp: Any) -> Any:
+        """Of an observable, on all wires."""
+        return mp.obs.sparse_matrix(wire_order=Wires(self._labels))
+
     def sparse_moment(self, mp: Any, states: Array) -> tuple[Array, Callable[[Array], Array]]:
         """<M>, or <M^2> - <M>^2, of an observable known only as a sparse matrix, and its bra for a cotangent."""
-        matrix = mp.obs.sparse_matrix(wire_order=Wires(self._labels))
+        matrix = self.sparse_matrix(mp)
         image = (matrix @ np.atleast_2d(states).T).T.reshape(states.shape)
         mean = np.einsum("...i,...i->...", states.conj(), image).real
         if not isinstance(mp, mps.VarianceMP):

@@ -136,17 +136,34 @@ class ExactPlan:
         return self.bases.index(None)
 
 
-def finish(measurements: Sequence[Any], steps: Sequence[Step], outputs: Sequence[Any], labels: Sequence[Any]) -> Any:
-    """One result for each measurement, from what the engine gave for its step, in the framework of the outputs."""
+def finish(
+    measurements: Sequence[Any],
+    steps: Sequence[Step],
+    outputs: Sequence[Any],
+    labels: Sequence[Any],
+    mixed: bool = False,
+) -> Any:
+    """One result for each measurement, from what the engine gave for its step, in the framework of the outputs.
+
+    Args:
+        mixed: whether states are density matrices, flattened.
+    """
     order = Wires(labels)
     results = []
     for mp, step, output in zip(measurements, steps, outputs, strict=True):
-        if step.how == "state":
+        if mixed and step.how in ("state", "density"):
+            side = 1 << len(labels)
+            output = qml.math.reshape(output, (*output.shape[:-1], side, side))
+        if step.how == "state" and mixed:
+            if type(mp) is not mps.StateMP:
+                order_here = Wires(range(len(labels)))
+                output = _standard(mp, labels).process_density_matrix(output, wire_order=order_here)
+        elif step.how == "state":
             output = _standard(mp, labels).process_state(output, wire_order=Wires(range(len(labels))))
         elif step.how == "terms":
             output = _dot(output, coefficients(mp.obs))
         elif step.how == "density":
-            output = _matrix_moment(mp, output, order)
+            output = _matrix_moment(mp, output, order, mixed)
         results.append(output)
     return results
 
@@ -171,10 +188,11 @@ def _alike(first: Any, second: Any) -> tuple[Any, Any]:
     return first, qml.math.cast_like(second, first)
 
 
-def _matrix_moment(mp: Any, state: Any, order: Wires) -> Any:
+def _matrix_moment(mp: Any, state: Any, order: Wires, mixed: bool) -> Any:
     """<M>, or <M^2> - <M>^2, of an observable whose matrix is differentiated too."""
     wires = mp.obs.wires
-    density = qml.math.reduce_statevector(state, indices=order.indices(wires))
+    reduced = qml.math.reduce_dm if mixed else qml.math.reduce_statevector
+    density = reduced(state, indices=order.indices(wires))
     density, matrix = _alike(density, qml.matrix(mp.obs, wire_order=wires))
 
     def mean(m: Any) -> Any:

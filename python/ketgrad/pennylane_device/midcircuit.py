@@ -16,9 +16,10 @@ import pennylane as qml
 from ..interfaces import call
 from .branch_samples import Fixed, Postselection, SampledBranches
 from .branches import ExactBranches
+from .channels import has_channels
 from .conversion import to_array
 from .dynamic import SUMS, DynamicTape, Structures
-from .snapshots import Recorder, snapshots_of
+from .snapshots import Recorder, snapshots_of, snapshots_of_prefixes
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Setting:
         wires: the device's labels, or None.
         structures: finds models.
         measure: evaluates a measurement: wire labels, states, measurement, shots -> result.
+        run: a tape's results as arrays.
         dtype, rng: of states, and of samples.
         mcm: PennyLane's configuration of measurements on the way, resolved.
         debugger: PennyLane's, if it wants snapshots.
@@ -37,6 +39,7 @@ class Setting:
     wires: Sequence[Any] | None
     structures: Structures
     measure: Callable[[Sequence[Any], Any, Any, Any], Any]
+    run: Callable[[Any], Any]
     dtype: str
     rng: np.random.Generator
     mcm: Any
@@ -49,9 +52,19 @@ def take_snapshots(tape: Any, setting: Setting) -> Any:
     Returns:
         The tape without its snapshots.
     """
-    dynamic = DynamicTape(tape, setting.wires)
-    snapshots_of(dynamic, setting.structures, _recorder(tape, setting, dynamic.labels, False))
+    if has_channels(tape):
+        snapshots_of_prefixes(tape, Recorder(setting.debugger, _of_prefix(setting.run), tape.shots, False))
+    else:
+        dynamic = DynamicTape(tape, setting.wires)
+        snapshots_of(dynamic, setting.structures, _recorder(tape, setting, dynamic.labels, False))
     return tape.copy(operations=[op for op in tape.operations if not isinstance(op, qml.Snapshot)])
+
+
+def _of_prefix(run: Callable[[Any], Any]) -> Callable[[Any, Any, Any], Any]:
+    def measure(operations: Any, mp: Any, shots: Any) -> Any:
+        return run(qml.tape.QuantumScript(operations, [mp], shots=shots))
+
+    return measure
 
 
 def _recorder(tape: Any, setting: Setting, labels: Sequence[Any], one_by_one: bool) -> Recorder:

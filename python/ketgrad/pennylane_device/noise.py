@@ -20,6 +20,7 @@ from ..expressions import Expression
 from ..noise import channels
 from ..noise.channel import Channel
 from ..noise.model import NoiseModel
+from .channels import RECIPES
 
 _ROTATIONS = {"RX": "X", "RY": "Y", "RZ": "Z", "IsingXX": "XX", "IsingYY": "YY", "IsingZZ": "ZZ"}
 _OTHERS: dict[str, Callable[..., Operator]] = {  # gates that are no class of their own
@@ -49,9 +50,9 @@ def channel_of(op: Operator) -> Channel:
     if name == "QubitChannel":
         return channels.kraus(np.array([qml.math.to_numpy(k) for k in op.data]))
     if name == "PauliError":
-        return channels.pauli({str(op.hyperparameters["operators"]): _number(op.data[0])})
-    if name in _NAMED:
-        return _NAMED[name](*map(_number, op.data))
+        return RECIPES[name].make(_number(op.data[0]), str(op.hyperparameters["operators"]))
+    if name in RECIPES:
+        return RECIPES[name].make(*map(_number, op.data))
     if name in _ROTATIONS:
         return channels.over_rotation(_ROTATIONS[name], _number(op.data[0]))
     if name == "PauliRot" and set(op.hyperparameters["pauli_word"]) != {"I"}:
@@ -61,22 +62,6 @@ def channel_of(op: Operator) -> Channel:
     if op.batch_size is not None or not op.has_matrix or not 1 <= len(op.wires) <= 3:
         raise CircuitError(f"{name} on {len(op.wires)} wires is neither a channel nor one unitary on at most 3 wires")
     return channels.kraus(qml.math.to_numpy(op.matrix())[None], name)
-
-
-def _thermal(pe: float, t1: float, t2: float, tg: float) -> Channel:
-    return channels.thermal_relaxation(t1, t2, tg, pe)
-
-
-_NAMED: dict[str, Callable[..., Channel]] = {
-    "BitFlip": channels.bit_flip,
-    "PhaseFlip": channels.phase_flip,
-    "DepolarizingChannel": channels.depolarizing,
-    "AmplitudeDamping": channels.amplitude_damping,
-    "GeneralizedAmplitudeDamping": channels.generalized_amplitude_damping,
-    "PhaseDamping": channels.phase_damping,
-    "ResetError": channels.reset_error,
-    "ThermalRelaxationError": _thermal,
-}
 
 
 def _number(value: Any) -> float:

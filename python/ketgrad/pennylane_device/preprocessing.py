@@ -5,7 +5,7 @@ Owns: which tapes are accepted, and the order of the transforms. May not know: p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from pennylane.transforms import broadcast_expand, defer_measurements
 from pennylane.transforms.core import CompilePipeline, transform
 
 from .capabilities import MCM_METHODS
+from .channels import has_channels, is_channel
 from .conversion import decomposition, has_constant_data, is_live, is_plain, is_supported, target_gates
 from .dynamic import CUTS, SUMS, is_dynamic, postselects
 from .measurements import SHADOWS, has_pauli_form
@@ -65,7 +66,7 @@ def _prepare(tape: Any, others: Any) -> Transformed:
 
 
 def _is_ready(tape: Any) -> bool:
-    if not all(map(is_plain, tape.operations)):
+    if not all([is_plain(op) or is_channel(op) for op in tape.operations]):
         return False
     accepts = _accepts_shots if tape.shots else _accepts_exact
     for mp in tape.measurements:
@@ -118,6 +119,10 @@ def _others(wires: Any, name: str, config: Any, debugging: bool) -> Any:
 def can_differentiate(tape: Any, config: Any) -> bool:
     """Whether the device differentiates a tape, before any preprocessing; cheap, for it is asked at every call."""
     method = config.gradient_method
+    if (method == "parameter-shift" or tape.shots or config.derivative_order > 1) and has_channels(tape):
+        trained = any(any(map(is_live, op.data)) for op in tape.operations if is_channel(op))
+        if not tape.shots or trained:
+            return False  # PennyLane has rules for strengths, and shifts again for second derivatives
     if is_dynamic(tape) and (tape.shots or method == "parameter-shift"):
         branched = resolved_mcm_method(config.mcm_config, tape) != "deferred"
         if not tape.shots and (branched or postselects(tape)):
@@ -154,12 +159,38 @@ def resolved_mcm_method(mcm: Any, tape: Any) -> str:
     """
     method = mcm.mcm_method
     if method is None:
-        return "one-shot" if tape is not None and tape.shots else "deferred"
+        return "one-shot" if tape is not None and tape.shots and not has_channels(tape) else "deferred"
     if method == "device":
         return "tree-traversal"
     if method not in MCM_METHODS:
         raise DeviceError(f"mcm_method='{method}' is not supported with ketgrad.qubit; supported are {MCM_METHODS}")
     return str(getattr(method, "value", method))
+
+
+def refuse_branches(tape: Any) -> None:
+    """Refuse noise in a tape that runs as branches of pure states.
+
+    Raises:
+        DeviceError: there are channels.
+    """
+    if has_channels(tape):
+        raise DeviceError(
+            "ketgrad.qubit: a circuit with channels has measurements on the way with mcm_method='deferred' and without "
+            "postselection only; for the latter divide two probabilities"
+        )
+
+
+def refuse_shifted_strengths(tapes: Sequence[Any]) -> None:
+    """Refuse a gradient that would leave out what channels contribute.
+
+    Raises:
+        DeviceError: a framework follows the strength of a channel.
+    """
+    if any(any(map(is_live, op.data)) for tape in tapes for op in tape.operations if is_channel(op)):
+        raise DeviceError(
+            "ketgrad.qubit: with shots PennyLane shifts the strengths of channels, and has to see them in the QNode; "
+            "add the noise to the QNode and not to the device, or differentiate without shots"
+        )
 
 
 def no_shift_rule(tape: Any, branched: bool, interface: Any) -> bool:
@@ -184,6 +215,12 @@ def refuse_shifts(tape: Any, method: Any, mcm_method: str, interface: Any) -> No
     """
     if method not in (qml.gradients.param_shift, qml.gradients.hadamard_grad) or not tape.trainable_params:
         return
+    for op in tape.operations if tape.shots else ():
+        if is_channel(op) and op.grad_method != "A" and any(map(is_live, op.data)):
+            raise DeviceError(
+                f"ketgrad.qubit: there is no shift rule for the parameters of {op.name}, and differences of samples "
+                "are noise; differentiate without shots, or detach them"
+            )
     if is_dynamic(tape) and no_shift_rule(tape, mcm_method != "deferred", interface):
         raise DeviceError(
             f"ketgrad.qubit: with mcm_method='{mcm_method}' parameter-shift is wrong with postselection and for gates "

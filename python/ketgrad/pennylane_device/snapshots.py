@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pennylane import Snapshot
 from pennylane.measurements import Shots
 
 from .arguments import Arguments, axes_of
@@ -17,7 +18,7 @@ from .conversion import to_array
 from .dynamic import Branches, DynamicTape, Gates, Look, Structures
 
 Array = npt.NDArray[Any]
-Measured = Callable[[Array, Any, Any], Any]  # states, measurement, shots -> result
+Measured = Callable[[Any, Any, Any], Any]  # states or operators before, measurement, shots -> result
 
 
 class Recorder:
@@ -33,7 +34,7 @@ class Recorder:
     def __init__(self, debugger: Any, measure: Measured, shots: Any, one_by_one: bool) -> None:
         self._debugger, self._measure, self.shots, self.one_by_one = debugger, measure, shots, one_by_one
 
-    def take(self, snapshot: Any, states: Array, shots: Any) -> None:
+    def take(self, snapshot: Any, states: Any, shots: Any) -> None:
         """Measure states and hand the result to the debugger; `shots` are those of the circuit here."""
         own = snapshot.hyperparameters["shots"]
         shots = Shots(shots if own == "workflow" else own)
@@ -78,6 +79,16 @@ def snapshots_of(tape: DynamicTape, structures: Structures, recorder: Recorder) 
         else:
             assert isinstance(part, Look)
             recorder.take(part.snapshot, state, recorder.shots)
+
+
+def snapshots_of_prefixes(tape: Any, recorder: Recorder) -> None:
+    """Take the snapshots of a tape with channels, each from the operators before it."""
+    before: list[Any] = []
+    for op in tape.operations:
+        if isinstance(op, Snapshot):
+            recorder.take(op, before, recorder.shots)
+        else:
+            before.append(op)
 
 
 def _after(gates: Gates, state: Array, structures: Structures) -> Array:

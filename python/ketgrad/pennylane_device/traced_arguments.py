@@ -7,7 +7,7 @@ frameworks.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,15 @@ Array = npt.NDArray[Any]
 class TracedStructure(Structure):
     """Models of a traced circuit; a pattern says which arguments vary from sample to sample as a whole."""
 
-    def __init__(self, found: Trace, shapes: Sequence[tuple[int, ...]], dtype: str, backend: str | None) -> None:
-        super().__init__(found.probe.reading, found.probe.measurements, False, dtype, backend)
+    def __init__(
+        self,
+        found: Trace,
+        shapes: Sequence[tuple[int, ...]],
+        dtype: str,
+        backend: str | None,
+        noise: Mapping[str, Any],
+    ) -> None:
+        super().__init__(found.probe.reading, found.probe.measurements, False, dtype, backend, noise)
         self.trace, self.shapes = found, shapes
 
     def _circuit(self, pattern: Pattern) -> Circuit:
