@@ -36,7 +36,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("noise",),
     ("feature_maps", "kernels"),
     ("charts", "plots", "objective", "optimise", "diagnostics"),
-    ("anneal",),
+    ("anneal", "qec"),
     (
         "data",
         "adam",
@@ -92,6 +92,8 @@ OPTIONAL = {  # module: the only files that may import it, whatever the place
     "dimod": ("anneal.",),
     "networkx": ("anneal.",),
     "scipy": ("anneal.",),
+    "stim": ("qec.",),
+    "pymatching": ("qec.",),
 }
 
 
