@@ -9,6 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .circuits import CircuitNoise as CircuitNoise
+    from .circuits import NoisyCircuit as NoisyCircuit
+    from .circuits import memory as memory
     from .codes import Code as Code
     from .codes import five_qubit as five_qubit
     from .codes import four_two_two as four_two_two
@@ -20,27 +23,44 @@ if TYPE_CHECKING:
     from .decoding import MatchingDecoder as MatchingDecoder
     from .encoders import decoder_circuit as decoder_circuit
     from .encoders import encoder as encoder
+    from .rates import Discrepancy as Discrepancy
+    from .rates import Rate as Rate
+    from .rates import discrepancy as discrepancy
+    from .rates import logical_error_rate as logical_error_rate
+    from .rates import stim_error_rate as stim_error_rate
+    from .simulate import Shots as Shots
+    from .simulate import sample as sample
     from .tables import Correction as Correction
     from .tables import Detection as Detection
     from .tables import coherent_z as coherent_z
     from .tables import logical_channel as logical_channel
 
 _HOMES = {  # name: module
+    "CircuitNoise": "circuits",
     "Code": "codes",
     "Correction": "tables",
     "Detection": "tables",
+    "Discrepancy": "rates",
     "LookupDecoder": "decoding",
     "MatchingDecoder": "decoding",
+    "NoisyCircuit": "circuits",
+    "Rate": "rates",
+    "Shots": "simulate",
     "coherent_z": "tables",
     "decoder_circuit": "encoders",
+    "discrepancy": "rates",
     "encoder": "encoders",
     "five_qubit": "codes",
     "four_two_two": "codes",
     "iceberg": "codes",
     "logical_channel": "tables",
+    "logical_error_rate": "rates",
+    "memory": "circuits",
     "repetition": "codes",
     "rotated_surface": "codes",
+    "sample": "simulate",
     "steane": "codes",
+    "stim_error_rate": "rates",
 }
 
 __all__ = [*_HOMES]

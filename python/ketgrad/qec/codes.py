@@ -29,6 +29,8 @@ class Code:
         name: what it is called in tables.
         stabilizers: n - k words of n letters, each with sign +; letter q acts on wire q.
         logical_x, logical_z: k words each. Those of equal index anticommute, all others commute.
+        schedule: for each stabilizer the qubits its ancilla meets, layer by layer, None to pause; default: one
+            stabilizer after another.
 
     Raises:
         CircuitError: words of other lengths or letters, that do not commute as they should, or that depend on one
@@ -44,6 +46,7 @@ class Code:
     stabilizers: tuple[str, ...]
     logical_x: tuple[str, ...]
     logical_z: tuple[str, ...]
+    schedule: tuple[tuple[int | None, ...], ...] = ()
 
     def __post_init__(self) -> None:
         for field in ("stabilizers", "logical_x", "logical_z"):
@@ -68,6 +71,27 @@ class Code:
             if anticommute(masks(a), masks(b)) != ((i, j) in pairs):
                 does, should = ("commute", "anticommute") if (i, j) in pairs else ("anticommute", "commute")
                 raise CircuitError(f"{self.name}: {self._role(i)} {a} and {self._role(j)} {b} {should}, these {does}")
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        if not self.schedule:
+            after = [self.n - s.count("I") for s in self.stabilizers]
+            rows = [[q for q, c in enumerate(s) if c != "I"] for s in self.stabilizers]
+            pauses = [[None] * sum(after[:i]) for i in range(len(rows))]
+            object.__setattr__(self, "schedule", tuple(tuple([*p, *r]) for p, r in zip(pauses, rows, strict=True)))
+        place = [{q: t for t, q in enumerate(row) if q is not None} for row in self.schedule]
+        supports = [{q for q, c in enumerate(s) if c != "I"} for s in self.stabilizers]
+        if [set(p) for p in place] != supports:
+            raise CircuitError(f"{self.name}: a schedule has a row for each stabilizer, with the qubits it acts on")
+        for (i, a), (j, b) in itertools.combinations(enumerate(self.stabilizers), 2):
+            shared = supports[i] & supports[j]
+            if any(place[i][q] == place[j][q] for q in shared):
+                raise CircuitError(f"{self.name}: in the schedule, {a} and {b} meet a qubit in the same layer")
+            if sum(place[i][q] < place[j][q] for q in shared if a[q] != b[q]) % 2:
+                raise CircuitError(
+                    f"{self.name}: the schedule entangles the ancillas of {a} and {b}; of the qubits where their "
+                    "letters differ, an even number must meet the first before the second"
+                )
 
     @classmethod
     def from_stabilizers(cls, stabilizers: Iterable[str], name: str = "code") -> Code:
@@ -237,10 +261,10 @@ def repetition(distance: int, letter: str = "Z") -> Code:
     if letter not in ("X", "Z"):
         raise ArgumentError(f"repetition: the letter of the checks is 'X' or 'Z', got {letter!r}")
     checks = tuple("I" * q + letter * 2 + "I" * (d - q - 2) for q in range(d - 1))
-    logical = (("X" * d,), ("Z" + "I" * (d - 1),))
+    schedule = tuple((q, q + 1) for q in range(d - 1))
     if letter == "X":
-        logical = (("X" + "I" * (d - 1),), ("Z" * d,))
-    return Code("repetition" if letter == "Z" else "phase-flip", checks, *logical)
+        return Code("phase-flip", checks, ("X" + "I" * (d - 1),), ("Z" * d,), schedule)
+    return Code("repetition", checks, ("X" * d,), ("Z" + "I" * (d - 1),), schedule)
 
 
 def iceberg(k: int) -> Code:
@@ -265,13 +289,13 @@ def rotated_surface(distance: int = 3) -> Code:
     Raises:
         ArgumentError: an even distance, or below 3.
     """
-    checks = []
-    for letter, corners in surface_plaquettes(distance):
+    checks, plaquettes = [], surface_plaquettes(distance)
+    for letter, corners in plaquettes:
         on = {q for q in corners if q is not None}
         checks.append("".join(letter if q in on else "I" for q in range(distance**2)))
     column = "".join("X" if q % distance == 0 else "I" for q in range(distance**2))
     row = "Z" * distance + "I" * (distance**2 - distance)
-    return Code("rotated surface", tuple(checks), (column,), (row,))
+    return Code("rotated surface", tuple(checks), (column,), (row,), tuple(corners for _, corners in plaquettes))
 
 
 def surface_plaquettes(distance: int) -> list[tuple[str, tuple[int | None, ...]]]:

@@ -170,7 +170,7 @@ class MatchingDecoder:
             raise KetgradError(MISSING) from None
         self.circuit = stim_circuit(circuit)
         self.matching = pymatching.Matching.from_detector_error_model(
-            self.circuit.detector_error_model(decompose_errors=True)
+            self.circuit.detector_error_model(decompose_errors=True, approximate_disjoint_errors=True)
         )
 
     def decode(self, detectors: Bits) -> Bits:

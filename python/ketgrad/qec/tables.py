@@ -126,8 +126,8 @@ def logical_channel(code: Code, noise: Circuit, inputs: Any = None, decoder: Loo
     """What noise on the data, a perfect round and the decoder's correction do to the logical qubits: Pauli errors.
 
     The logical qubits start entangled with k more; the noise acts; the inverse of the encoder turns syndromes into
-    bits. Every block of the final state then is the logical operation of one syndrome, coherent as it may be, of which the
-    squared overlap with a logical Pauli is the probability of that error, summed over the syndromes.
+    bits. Every block of the final state then is the logical operation of one syndrome, coherent as it may be, of which
+    the squared overlap with a logical Pauli is the probability of that error, summed over the syndromes.
 
     Args:
         code: of n qubits; the state has n + k.
