@@ -10,7 +10,7 @@ import pytest
 import reference
 
 from ketgrad import noise
-from ketgrad.errors import ArgumentError, ArgumentTypeError, CircuitError, WireError
+from ketgrad.errors import ArgumentError, ArgumentTypeError, CircuitError, ParameterError, WireError
 from ketgrad.gates import find
 from ketgrad.noise.channel import superoperator
 from ketgrad.qec import (
@@ -110,6 +110,10 @@ def small(channel1, channel2) -> NoisyCircuit:
 def test_records_have_their_probabilities(backend):
     assert_agree(small(noise.depolarizing(0.2), noise.depolarizing(0.3, 2)), 4000, 1, backend)
     assert_agree(small(noise.over_rotation("Y", 0.5), noise.over_rotation("XZ", 0.8)), 4000, 2, backend)
+    damping = noise.amplitude_damping(0.3)  # operators that are not unitary: shots have weights
+    assert_agree(small(damping, noise.depolarizing(0.1, 2)), 4000, 3, backend)
+    weights = sample(small(damping, noise.depolarizing(0.1, 2)), 4000, 3).weights
+    assert weights.std() > 0.1 and abs(weights.mean() - 1) < 5 * weights.std() / math.sqrt(4000)
 
 
 def test_states_are_shared_and_seeds_repeat():
@@ -242,6 +246,21 @@ def test_gates_are_stims(name):
     ours = find(name).matrix()
     wanted = theirs.to_unitary_matrix(endian="big")
     assert abs(np.trace(ours.conj().T @ wanted)) == pytest.approx(2**k, abs=1e-5)
+
+
+def test_figure_of_rates():
+    pytest.importorskip("matplotlib")
+    from ketgrad import plots
+
+    p = [0.01, 0.1]
+    figure = plots.error_rates(
+        p, {"exact": np.array([1e-3, 0.05]), "shots": [Rate(1e-3, 1e-4, 10), Rate(0.1, 0.01, 10)]}
+    )
+    (axes,) = figure.axes
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["exact", "no code", "shots"]
+    with pytest.raises(ParameterError, match="2 error rates"):
+        plots.error_rates(p, {"short": [0.1]})
 
 
 def test_rates():

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from .codes import steane as steane
     from .decoding import LookupDecoder as LookupDecoder
     from .decoding import MatchingDecoder as MatchingDecoder
+    from .encoded import EncodedCircuit as EncodedCircuit
+    from .encoded import parity_classifier as parity_classifier
     from .encoders import decoder_circuit as decoder_circuit
     from .encoders import encoder as encoder
+    from .postselect import PostSelected as PostSelected
+    from .postselect import post_selected as post_selected
     from .rates import Discrepancy as Discrepancy
     from .rates import Rate as Rate
     from .rates import discrepancy as discrepancy
@@ -41,9 +45,11 @@ _HOMES = {  # name: module
     "Correction": "tables",
     "Detection": "tables",
     "Discrepancy": "rates",
+    "EncodedCircuit": "encoded",
     "LookupDecoder": "decoding",
     "MatchingDecoder": "decoding",
     "NoisyCircuit": "circuits",
+    "PostSelected": "postselect",
     "Rate": "rates",
     "Shots": "simulate",
     "coherent_z": "tables",
@@ -56,6 +62,8 @@ _HOMES = {  # name: module
     "logical_channel": "tables",
     "logical_error_rate": "rates",
     "memory": "circuits",
+    "parity_classifier": "encoded",
+    "post_selected": "postselect",
     "repetition": "codes",
     "rotated_surface": "codes",
     "sample": "simulate",

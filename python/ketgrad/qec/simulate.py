@@ -91,8 +91,8 @@ def _apply(circuit: Circuit, channel: Channel, choice: int, wires: tuple[int, ..
         return  # the identity
     if channel.is_unitary_mixture:
         circuit.append("unitary", (), wires, extra=operator)
-    else:
-        circuit.channel(Channel(operator[None], channel.name, trace_preserving=False), wires)
+    else:  # a program has a channel's `operators`, which for this one operator is V_i again
+        circuit.channel(Channel(channel.kraus[choice][None], channel.name, trace_preserving=False), wires)
 
 
 def _segments(circuit: NoisyCircuit) -> list[_Segment]:
@@ -180,8 +180,9 @@ def _sample(
             states = plan.states(*none, pool.full(starts[first:last, 0]))
             edges = np.cumsum(engine.probabilities(states, segment.bits), axis=1)
             for state, edge, shot in zip(states, edges, members[first:last], strict=True):
-                wanted = np.minimum(uniforms[shot] * edge[-1], np.nextafter(edge[-1], 0))
-                outcomes[shot] = np.searchsorted(edge, wanted, side="right")
+                if edge[-1] > 0:  # else the faults cannot have occurred in this state: any outcome, of weight 0
+                    wanted = np.minimum(uniforms[shot] * edge[-1], np.nextafter(edge[-1], 0))
+                    outcomes[shot] = np.searchsorted(edge, wanted, side="right")
                 owner[shot] = new.collapse(state, edge, outcomes[shot], segment.reset)
         computed += len(groups)
         pool = new
@@ -235,15 +236,15 @@ class _Pool:
         numbers = np.empty(len(outcomes), dtype=np.int64)
         for outcome in np.unique(outcomes).tolist():
             odds = edges[outcome] - (edges[outcome - 1] if outcome else 0.0)
-            kept = state[self._index[outcome]] * np.sqrt(edges[-1] / odds)
+            kept = state[self._index[outcome]] * (np.sqrt(edges[-1] / odds) if odds > 0 else 0.0)
             numbers[outcomes == outcome] = self._number(kept, 0 if reset else outcome)
         return numbers
 
     def _number(self, state: States, bits: int) -> int:
         """Of a state, known or new; states are the same where they differ by a phase."""
-        largest = np.abs(state).max()
-        pivot = state[np.argmax(np.abs(state) > largest / 2)]
-        canonical = np.round(state * (abs(pivot) / pivot), DIGITS[self.dtype.name]) + 0.0
+        pivot = state[np.argmax(np.abs(state) > np.abs(state).max() / 2)]
+        phase = abs(pivot) / pivot if pivot else 1.0
+        canonical = np.round(state * phase, DIGITS[self.dtype.name]) + 0.0
         key = hashlib.blake2b(canonical.tobytes() + bits.to_bytes(8, "little"), digest_size=16).digest()
         if key not in self._known:
             self._known[key] = len(self.states)
