@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -237,6 +239,19 @@ def test_detection_helps_while_the_ancilla_is_good():
     blind = trained(parity_classifier(1, data=0.01, ancilla=0.001, detect=False))
     bad = trained(parity_classifier(1, data=0.01, ancilla=0.03))
     assert good > bare + 0.01 > 0.9 and bare > bad and good > blind
+
+
+def test_what_the_document_shows_is_run():
+    text = Path(__file__).parents[1] / "docs" / "qec.md"
+    if not text.is_file():
+        pytest.skip("needs the source tree")
+    first, second = re.findall(r"^```python\n(.*?)^```", text.read_text(), flags=re.MULTILINE | re.DOTALL)
+    names: dict = {}
+    exec(first, names)
+    assert names["coherent"] > 2.7 * names["twirled"]
+    assert names["shots"].detectors.shape == (20, 16) and names["text"].startswith("X_ERROR(0.001) 0")
+    exec(second, names)
+    assert 0.9 < names["accepted"] < 1 and names["gradient"].shape == (2,)
 
 
 def refusals():
