@@ -294,6 +294,8 @@ def refusals():
     yield ArgumentError, "Xs only and Zs only", lambda: memory(five_qubit(), 1, CircuitNoise())
     yield ArgumentError, "at least 1", lambda: memory(steane(), 0, CircuitNoise())
     yield ArgumentError, "'X' or 'Z'", lambda: memory(steane(), 1, CircuitNoise(), "Y")
+    mixed = Code("c", ("ZZ",), ("XX",), ("YX",))
+    yield ArgumentError, "the logical Z is YX", lambda: memory(mixed, 1, CircuitNoise())
     yield ArgumentError, "measures nothing", lambda: sample(circuit, 10)
     words = (("ZZ", "XX"), (), ())
     yield CircuitError, "same layer", lambda: Code("c", *words, ((0, 1), (0, 1)))

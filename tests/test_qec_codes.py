@@ -76,6 +76,7 @@ def test_larger_surface_codes_are_codes():
     code = rotated_surface(5)
     assert (code.n, code.k) == (25, 1)
     assert sorted(len(s) - s.count("I") for s in code.stabilizers) == [2] * 8 + [4] * 16
+    assert code.distance == 5 and str(code) == "rotated surface [[25,1]]"
 
 
 @by_name
@@ -285,7 +286,7 @@ def refusals():
     yield ArgumentError, "odd, got 4", lambda: rotated_surface(4)
     yield ArgumentError, "at least 2", lambda: repetition(1)
     yield ArgumentError, "'X' or 'Z'", lambda: repetition(3, "Y")
-    yield ArgumentError, "at most 12 qubits", lambda: LookupDecoder(rotated_surface(5))
+    yield ArgumentError, "at most 11 qubits", lambda: LookupDecoder(rotated_surface(5))
     yield ArgumentError, "too many words", lambda: rotated_surface(5).projector()
     yield ArgumentError, "4 bits", lambda: LookupDecoder(five_qubit()).correction("10")
     yield ParameterError, "shape", lambda: LookupDecoder(repetition(3), [1.0, 0.0])

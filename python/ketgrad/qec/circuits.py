@@ -196,7 +196,7 @@ def memory(code: Code, rounds: int, noise: CircuitNoise, basis: str = "Z") -> No
         basis: "Z" or "X".
 
     Raises:
-        ArgumentError: a code with other stabilizers, no rounds, another basis.
+        ArgumentError: a code with other stabilizers or logical operators, no rounds, another basis.
     """
     if not code.is_css:
         raise ArgumentError(f"{code.name}: a memory experiment takes stabilizers of Xs only and Zs only")
@@ -204,6 +204,10 @@ def memory(code: Code, rounds: int, noise: CircuitNoise, basis: str = "Z") -> No
         raise ArgumentError(f"memory: rounds is a whole number of at least 1, got {rounds!r}")
     if basis not in ("X", "Z"):
         raise ArgumentError(f"memory: the basis is 'X' or 'Z', got {basis!r}")
+    logical = code.logical_x if basis == "X" else code.logical_z
+    for word in logical:
+        if set(word) - {"I", basis}:
+            raise ArgumentError(f"memory: what is measured in {basis} has {basis}s only, the logical {basis} is {word}")
     n, m = code.n, len(code.stabilizers)
     data, ancillas = range(n), range(n, n + m)
     kinds = ["X" if "X" in s else "Z" for s in code.stabilizers]
@@ -225,7 +229,7 @@ def memory(code: Code, rounds: int, noise: CircuitNoise, basis: str = "Z") -> No
     for i, s in enumerate(code.stabilizers):
         if kinds[i] == basis:
             out.detector([*(final[q] for q in data if s[q] != "I"), last[i]])
-    for word in code.logical_x if basis == "X" else code.logical_z:
+    for word in logical:
         out.observable([final[q] for q in data if word[q] != "I"])
     return out
 

@@ -10,7 +10,7 @@ qubits); C. Self et al., arXiv:2211.06703 (iceberg).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from ..errors import ArgumentError, ArgumentTypeError, CircuitError
 from ..pauli import I, PauliSum, check_word
 from .words import Masks, anticommute, masks, product, rank, solve, word
 
+SHOWN = 16  # qubits up to which the distance, found by enumeration, is shown
 MAX_GROUP = 14  # generators whose group of 2^14 words is written down as one observable
 
 
@@ -126,26 +127,34 @@ class Code:
             return "stabilizer"
         return "logical X" if index < len(self.stabilizers) + self.k else "logical Z"
 
-    @property
+    @cached_property
     def is_css(self) -> bool:
         """Whether every stabilizer has Xs only or Zs only."""
         return all(len(set(s) - {"I"}) == 1 and "Y" not in s for s in self.stabilizers)
 
     @cached_property
     def distance(self) -> int:
-        """The least weight of a word that commutes with all stabilizers and is no product of them."""
+        """The least weight of a word that commutes with all stabilizers and is no product of them; by enumeration."""
         stabilizers = [masks(s) for s in self.stabilizers]
         logical = [masks(w) for w in (*self.logical_x, *self.logical_z)]
         for size in range(1, self.n + 1):
             for where in itertools.combinations(range(self.n), size):
-                for letters in itertools.product(((1, 0), (0, 1), (1, 1)), repeat=size):
-                    x = sum(a << q for q, (a, _) in zip(where, letters, strict=True))
-                    z = sum(b << q for q, (_, b) in zip(where, letters, strict=True))
+                for x, z in self._letters(where):
                     if any(anticommute((x, z), w) for w in logical) and not any(
                         anticommute((x, z), s) for s in stabilizers
                     ):
                         return size
         raise CircuitError(f"{self.name}: a code without logical qubits has no distance")
+
+    def _letters(self, where: tuple[int, ...]) -> Iterator[Masks]:
+        """Words on these bits, among which one of least weight is: all; Xs only and Zs only of a code made of these."""
+        if self.is_css:
+            support = sum(1 << q for q in where)
+            yield from ((support, 0), (0, support))
+            return
+        for letters in itertools.product(((1, 0), (0, 1), (1, 1)), repeat=len(where)):
+            x, z = (sum(letter[k] << q for q, letter in zip(where, letters, strict=True)) for k in (0, 1))
+            yield x, z
 
     @cached_property
     def destabilizers(self) -> tuple[str, ...]:
@@ -195,7 +204,8 @@ class Code:
         return PauliSum.from_words({word(a, b, self.n): sign})
 
     def __str__(self) -> str:
-        return f"{self.name} [[{self.n},{self.k},{self.distance}]]"
+        distance = f",{self.distance}" if self.n <= SHOWN and self.k else ""
+        return f"{self.name} [[{self.n},{self.k}{distance}]]"
 
 
 def _words(given: Iterable[str], what: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ Array = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.bool_]
 
 MISSING = "this needs stim and pymatching, of which one is missing; pip install 'ketgrad[qec]'"
-MAX_QUBITS = 12  # 4^12 = 16.8 million words
+MAX_QUBITS = 11  # 4^11 = 4.2 million words, a few hundred MiB
 
 
 class Words:
@@ -34,7 +34,7 @@ class Words:
         recovery: (2^(n - k), 2) masks: the product of destabilizers that a syndrome names.
 
     Raises:
-        ArgumentError: more than 12 qubits.
+        ArgumentError: more than 11 qubits.
     """
 
     def __init__(self, code: Code) -> None:
@@ -100,7 +100,7 @@ class LookupDecoder:
     """The best correction of every syndrome, by enumeration.
 
     Args:
-        code: of at most 12 qubits.
+        code: of at most 11 qubits.
         channel: the noise, as for `Words.probabilities`: then the correction belongs to the most likely logical effect
             (maximum likelihood). Without it, it is a word of least weight; where several effects have one, of that
             which has more such words, then more words of the next weight, as is most likely for rare errors, and

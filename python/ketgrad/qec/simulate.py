@@ -23,6 +23,7 @@ from ..backends import Backend, get_backend
 from ..circuit import Circuit
 from ..errors import ArgumentError
 from ..lowering import lower, wire_bit
+from ..memory import require_states
 from ..noise.channel import Channel
 from ..simulator import Seed, check_shots, generator
 from .circuits import NoisyCircuit, Op
@@ -126,11 +127,13 @@ def sample(
 
     Raises:
         ArgumentError: nothing is measured.
+        OutOfMemoryError: the states do not fit.
     """
     if not circuit.n_measurements:
         raise ArgumentError("the circuit measures nothing; end it with circuit.measure(wires, reset=False)")
     count, rng = check_shots(shots), generator(seed)
     engine, kind = get_backend(backend), np.dtype(dtype)
+    require_states(circuit.n_wires, kind.itemsize, 3)
     segments = _segments(circuit)
     smallest = min(len(s.wires) for s in segments)
     turn = max(1, KEPT_BYTES // (kind.itemsize << circuit.n_wires - smallest))
