@@ -292,7 +292,7 @@ def refusals():
     yield CircuitError, "no Clifford gate", lambda: NoisyCircuit(1).gate("t", 0).to_stim()
     yield CircuitError, "one and two", lambda: NoisyCircuit(3).channel(noise.depolarizing(0.1, 3), 0, 1, 2).to_stim()
     yield ArgumentError, "Xs only and Zs only", lambda: memory(five_qubit(), 1, CircuitNoise())
-    yield ArgumentError, "at least 1", lambda: memory(steane(), 0, CircuitNoise())
+    yield ArgumentError, "from 1 to", lambda: memory(steane(), 0, CircuitNoise())
     yield ArgumentError, "'X' or 'Z'", lambda: memory(steane(), 1, CircuitNoise(), "Y")
     mixed = Code("c", ("ZZ",), ("XX",), ("YX",))
     yield ArgumentError, "the logical Z is YX", lambda: memory(mixed, 1, CircuitNoise())

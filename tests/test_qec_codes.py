@@ -284,7 +284,7 @@ def refusals():
     yield CircuitError, "no distance", lambda: Code("c", ("XX", "ZZ"), (), ()).distance
     yield ArgumentError, "even, got 3", lambda: iceberg(3)
     yield ArgumentError, "odd, got 4", lambda: rotated_surface(4)
-    yield ArgumentError, "at least 2", lambda: repetition(1)
+    yield ArgumentError, "from 2 to 62", lambda: repetition(1)
     yield ArgumentError, "'X' or 'Z'", lambda: repetition(3, "Y")
     yield ArgumentError, "at most 11 qubits", lambda: LookupDecoder(rotated_surface(5))
     yield ArgumentError, "too many words", lambda: rotated_surface(5).projector()

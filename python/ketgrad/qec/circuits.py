@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..circuit import Circuit
 from ..errors import ArgumentError, ArgumentTypeError, CircuitError
 from ..noise import bit_flip, depolarizing
@@ -18,6 +20,7 @@ from ..noise.channel import Channel
 from ..pauli import check_wires
 from .codes import Code
 
+MAX_ROUNDS = 10_000
 STIM = {  # gates of the table that Stim knows
     **{name: name.upper() for name in ("i", "x", "y", "z", "h", "s", "cx", "cy", "cz", "swap", "iswap")},
     "sdg": "S_DAG",
@@ -191,7 +194,7 @@ def memory(code: Code, rounds: int, noise: CircuitNoise, basis: str = "Z") -> No
 
     Args:
         code: with stabilizers of Xs only and Zs only.
-        rounds: at least 1.
+        rounds: 1 to 10,000.
         noise: where it occurs; preparing and measuring in X have no noise beyond that of Z.
         basis: "Z" or "X".
 
@@ -200,8 +203,8 @@ def memory(code: Code, rounds: int, noise: CircuitNoise, basis: str = "Z") -> No
     """
     if not code.is_css:
         raise ArgumentError(f"{code.name}: a memory experiment takes stabilizers of Xs only and Zs only")
-    if isinstance(rounds, bool) or not hasattr(rounds, "__index__") or rounds < 1:
-        raise ArgumentError(f"memory: rounds is a whole number of at least 1, got {rounds!r}")
+    if isinstance(rounds, bool) or not isinstance(rounds, (int, np.integer)) or not 1 <= rounds <= MAX_ROUNDS:
+        raise ArgumentError(f"memory: rounds is a whole number from 1 to {MAX_ROUNDS}, got {rounds!r}")
     if basis not in ("X", "Z"):
         raise ArgumentError(f"memory: the basis is 'X' or 'Z', got {basis!r}")
     logical = code.logical_x if basis == "X" else code.logical_z

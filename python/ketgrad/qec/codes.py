@@ -13,9 +13,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, CircuitError
-from ..pauli import I, PauliSum, check_word
+from ..pauli import MAX_WIRES, I, PauliSum, check_word
 from .words import Masks, anticommute, masks, product, rank, solve, word
 
 SHOWN = 16  # qubits up to which the distance, found by enumeration, is shown
@@ -56,6 +59,8 @@ class Code:
             raise CircuitError(f"{self.name}: a code has at least one stabilizer, got none")
         for w in self._all:
             check_word(w, self.n)
+        if not 1 <= self.n <= MAX_WIRES:
+            raise CircuitError(f"{self.name}: a code has from 1 to {MAX_WIRES} qubits, got {self.n}")
         independent = rank([_row(masks(w), self.n) for w in self.stabilizers])
         if independent < len(self.stabilizers):
             raise CircuitError(
@@ -265,9 +270,9 @@ def repetition(distance: int, letter: str = "Z") -> Code:
     """The repetition code of `distance` qubits with checks ZZ, against bit flips; `letter="X"` against phase flips.
 
     Raises:
-        ArgumentError: fewer than 2 qubits, or another letter.
+        ArgumentError: fewer than 2 qubits or more than 62, or another letter.
     """
-    d = _size(distance, 2, "repetition: the distance")
+    d = _size(distance, 2, MAX_WIRES, "repetition: the distance")
     if letter not in ("X", "Z"):
         raise ArgumentError(f"repetition: the letter of the checks is 'X' or 'Z', got {letter!r}")
     checks = tuple("I" * q + letter * 2 + "I" * (d - q - 2) for q in range(d - 1))
@@ -281,9 +286,9 @@ def iceberg(k: int) -> Code:
     """[[k+2,k,2]] for even k: detects any error on one qubit at the price of two qubits.
 
     Raises:
-        ArgumentError: k odd or below 2.
+        ArgumentError: k odd, below 2 or above 60.
     """
-    if _size(k, 2, "iceberg: k") % 2:
+    if _size(k, 2, MAX_WIRES - 2, "iceberg: k") % 2:
         raise ArgumentError(f"iceberg: the number of logical qubits is even, got {k}")
     n = k + 2
     x = tuple("X" + "".join("X" if q == i else "I" for q in range(1, n)) for i in range(1, k + 1))
@@ -297,7 +302,7 @@ def rotated_surface(distance: int = 3) -> Code:
     Logical X is a column of Xs, logical Z a row of Zs. Its checks are those of `surface_plaquettes`.
 
     Raises:
-        ArgumentError: an even distance, or below 3.
+        ArgumentError: a distance other than 3, 5 and 7.
     """
     checks, plaquettes = [], surface_plaquettes(distance)
     for letter, corners in plaquettes:
@@ -315,7 +320,7 @@ def surface_plaquettes(distance: int) -> list[tuple[str, tuple[int | None, ...]]
     northwest, southwest, northeast, southeast for Z. A fault of the ancilla halfway then spreads across the logical
     operator that it could make, never along it.
     """
-    d = _size(distance, 3, "rotated_surface: the distance")
+    d = _size(distance, 3, 7, "rotated_surface: the distance")
     if d % 2 == 0:
         raise ArgumentError(f"rotated_surface: the distance is odd, got {d}")
     out = []
@@ -331,7 +336,7 @@ def surface_plaquettes(distance: int) -> list[tuple[str, tuple[int | None, ...]]
     return out
 
 
-def _size(value: int, least: int, what: str) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
-        raise ArgumentError(f"{what} is a whole number of at least {least}, got {value!r}")
+def _size(value: Any, least: int, most: int, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        raise ArgumentError(f"{what} is a whole number from {least} to {most}, got {value!r}")
     return int(value)
