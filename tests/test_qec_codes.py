@@ -291,6 +291,8 @@ def refusals():
     yield ArgumentError, "4 bits", lambda: LookupDecoder(five_qubit()).correction("10")
     yield ParameterError, "shape", lambda: LookupDecoder(repetition(3), [1.0, 0.0])
     yield ParameterError, "sum off by 0.1", lambda: LookupDecoder(repetition(3), [0.9, 0, 0, 0])
+    wrong = LookupDecoder(repetition(3))
+    yield ArgumentError, r"decoder of repetition \[\[3,1,1\]\]", lambda: Correction.of(five_qubit(), wrong)
     yield ArgumentError, "circuit on 5 wires", lambda: logical_channel(five_qubit(), kg.Circuit(4))
 
 

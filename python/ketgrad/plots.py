@@ -101,6 +101,10 @@ def error_rates(p: npt.ArrayLike, curves: Mapping[str, Any], title: str = "Logic
         curves: by name (n,) rates, drawn as a line, or n estimates with a `value` and an `error`, drawn with bars.
     """
     rates = np.asarray(p, dtype=float)
+    if not isinstance(curves, Mapping) or rates.ndim != 1:
+        raise ParameterError(
+            f"error_rates: curves by name over a list of error rates, got {type(curves).__name__} and shape {rates.shape}"
+        )
     figure, axes = _axes(title, x_label, "logical error rate")
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -18,7 +18,7 @@ from ..errors import ArgumentError, ArgumentTypeError, CircuitError
 from ..noise import bit_flip, depolarizing
 from ..noise.channel import Channel
 from ..pauli import check_wires
-from .codes import Code
+from .codes import Code, check_code
 
 MAX_ROUNDS = 10_000
 STIM = {  # gates of the table that Stim knows
@@ -112,6 +112,8 @@ class NoisyCircuit:
         """
         if channel is None:
             return self
+        if not isinstance(channel, Channel):
+            raise ArgumentTypeError(f"channel: expected a ketgrad.noise.Channel, got {type(channel).__name__}")
         where = check_wires(wires, channel.name, self.n_wires)
         if len(where) != channel.n_wires or not channel.trace_preserving:
             raise CircuitError(f"{channel!r} on wires {wires}: a trace-preserving channel on its number of wires")
@@ -201,10 +203,12 @@ def memory(code: Code, rounds: int, noise: CircuitNoise, basis: str = "Z") -> No
     Raises:
         ArgumentError: a code with other stabilizers or logical operators, no rounds, another basis.
     """
-    if not code.is_css:
+    if not check_code(code).is_css:
         raise ArgumentError(f"{code.name}: a memory experiment takes stabilizers of Xs only and Zs only")
     if isinstance(rounds, bool) or not isinstance(rounds, (int, np.integer)) or not 1 <= rounds <= MAX_ROUNDS:
         raise ArgumentError(f"memory: rounds is a whole number from 1 to {MAX_ROUNDS}, got {rounds!r}")
+    if not isinstance(noise, CircuitNoise):
+        raise ArgumentTypeError(f"memory: noise is a CircuitNoise, got {type(noise).__name__}")
     if basis not in ("X", "Z"):
         raise ArgumentError(f"memory: the basis is 'X' or 'Z', got {basis!r}")
     logical = code.logical_x if basis == "X" else code.logical_z

@@ -213,6 +213,17 @@ class Code:
         return f"{self.name} [[{self.n},{self.k}{distance}]]"
 
 
+def check_code(code: Any) -> Code:
+    """The code itself.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if not isinstance(code, Code):
+        raise ArgumentTypeError(f"expected a code such as qec.four_two_two(), got {type(code).__name__}")
+    return code
+
+
 def _words(given: Iterable[str], what: str) -> tuple[str, ...]:
     if isinstance(given, str):
         raise ArgumentTypeError(f"{what} are a sequence of words such as ['XXXX', 'ZZZZ'], got the string {given!r}")

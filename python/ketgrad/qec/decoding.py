@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ArgumentError, KetgradError, ParameterError
-from .codes import Code
+from .codes import Code, check_code
 from .words import Ints, anticommute, masks, weight, word
 
 Array = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ class Words:
     """
 
     def __init__(self, code: Code) -> None:
-        if code.n > MAX_QUBITS:
+        if check_code(code).n > MAX_QUBITS:
             raise ArgumentError(f"{code.name}: all words of at most {MAX_QUBITS} qubits are enumerated, got {code.n}")
         self.code = code
         index = np.arange(4**code.n, dtype=np.int64)

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..circuit import Circuit
 from ..errors import ArgumentError, CircuitError
 from ..model import Model, compile_circuit
 from ..noise import depolarizing, projection, reset
 from ..noise.channel import Channel
 from ..pauli import PauliSum, Projector
-from .codes import Code, four_two_two
+from .codes import Code, check_code, four_two_two
 from .encoders import encoder
 from .postselect import PostSelected
+
+MAX_LAYERS = 100
 
 
 class EncodedCircuit:
@@ -54,7 +58,7 @@ class EncodedCircuit:
         ancilla: Channel | float | None = None,
         detect: bool = True,
     ) -> None:
-        self.code = code or four_two_two()
+        self.code = four_two_two() if code is None else check_code(code)
         self.detect = bool(detect)
         self.circuit = Circuit(self.code.n + 1)
         self._data, self._ancilla = _channel(data), _channel(ancilla)
@@ -177,7 +181,7 @@ def parity_classifier(
     weights, and ends with a logical CNOT. The value is the last logical Z: +1 for even, -1 for odd.
 
     Args:
-        layers: of four weights each.
+        layers: 1 to 100, of four weights each.
         data, ancilla, detect: as for `EncodedCircuit`.
         encoded: False for two bare qubits with the noise of `data` after every gate, which have no ancilla and no
             detection.
@@ -186,6 +190,8 @@ def parity_classifier(
     Returns:
         A model of 4 * layers weights and 2 inputs, pi times each bit.
     """
+    if isinstance(layers, bool) or not isinstance(layers, (int, np.integer)) or not 1 <= layers <= MAX_LAYERS:
+        raise ArgumentError(f"parity_classifier: layers is a whole number from 1 to {MAX_LAYERS}, got {layers!r}")
     if encoded:
         build = EncodedCircuit(data=data, ancilla=ancilla, detect=detect)
         weights, bits = build.circuit.weights((layers, 4)), build.circuit.inputs(2)

@@ -7,7 +7,7 @@ Source: S. Aaronson and D. Gottesman, PRA 70, 052328 (2004), for how gates chang
 from __future__ import annotations
 
 from ..circuit import Circuit
-from .codes import Code
+from .codes import Code, check_code
 from .words import masks
 
 
@@ -68,6 +68,7 @@ def encoder(code: Code) -> Circuit:
         >>> circuit = kg.Circuit(5)
         >>> circuit.ry(0.3, 0).extend(encoder(five_qubit()))  # the encoded RY(0.3)|0>
     """
+    check_code(code)
     pairs = [*zip(code.logical_x, code.logical_z, strict=True), *zip(code.destabilizers, code.stabilizers, strict=True)]
     tableau = _Tableau([w for pair in pairs for w in pair])
     for wire in range(code.n):

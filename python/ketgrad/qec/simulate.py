@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from ..backends import Backend, get_backend
 from ..circuit import Circuit
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ArgumentTypeError
 from ..lowering import lower, wire_bit
 from ..memory import require_states
 from ..noise.channel import Channel
@@ -126,13 +126,15 @@ def sample(
         backend: "native" or "numba"; default the best one here.
 
     Raises:
-        ArgumentError: nothing is measured.
+        ArgumentError: nothing is measured, or another dtype.
         OutOfMemoryError: the states do not fit.
     """
+    if not isinstance(circuit, NoisyCircuit):
+        raise ArgumentTypeError(f"sample: expected a NoisyCircuit, got {type(circuit).__name__}")
     if not circuit.n_measurements:
         raise ArgumentError("the circuit measures nothing; end it with circuit.measure(wires, reset=False)")
     count, rng = check_shots(shots), generator(seed)
-    engine, kind = get_backend(backend), np.dtype(dtype)
+    engine, kind = get_backend(backend), _dtype(dtype)
     require_states(circuit.n_wires, kind.itemsize, 3)
     segments = _segments(circuit)
     smallest = min(len(s.wires) for s in segments)
@@ -146,6 +148,16 @@ def sample(
         weights,
         sum(p[2] for p in parts),
     )
+
+
+def _dtype(given: npt.DTypeLike) -> np.dtype[Any]:
+    try:
+        kind = np.dtype(given)
+    except (TypeError, ValueError, SyntaxError):
+        kind = np.dtype(object)
+    if kind.name not in DIGITS:
+        raise ArgumentError(f"dtype must be complex64 or complex128, got {given!r}")
+    return kind
 
 
 def _parities(bits: Bits, groups: Sequence[tuple[int, ...]]) -> Bits:

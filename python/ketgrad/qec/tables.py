@@ -14,15 +14,26 @@ import numpy as np
 import numpy.typing as npt
 
 from ..circuit import Circuit
-from ..errors import ArgumentError, ParameterError
+from ..errors import ArgumentError, ArgumentTypeError, ParameterError
 from ..model import compile_circuit
-from .codes import Code
+from .codes import Code, check_code
 from .decoding import LookupDecoder, Words
 from .encoders import decoder_circuit, encoder
 from .words import Ints
 
 Array = npt.NDArray[np.float64]
 RARE = 1e-3  # the error rate at which the likeliest correction of rare phase flips is chosen
+
+
+def _decoder(code: Code, decoder: Any, channel: Any = None) -> LookupDecoder:
+    """The decoder given, or the best one for a channel."""
+    if decoder is None:
+        return LookupDecoder(code, channel)
+    if not isinstance(decoder, LookupDecoder):
+        raise ArgumentTypeError(f"a perfect syndrome is decoded by a LookupDecoder, got {type(decoder).__name__}")
+    if decoder.code != code:
+        raise ArgumentError(f"a decoder of {decoder.code} does not decode {code}")
+    return decoder
 
 
 def _rates(counts: Ints, p: npt.ArrayLike) -> Array:
@@ -49,7 +60,7 @@ class Correction:
     @classmethod
     def of(cls, code: Code, decoder: LookupDecoder | None = None) -> Correction:
         """By enumeration of the 4^n errors; with the decoder of least weight where none is given."""
-        decoder = decoder or LookupDecoder(code)
+        decoder = _decoder(code, decoder)
         failed = decoder.failures() != 0
         return cls(code, np.bincount(decoder.words.weight[failed], minlength=code.n + 1))
 
@@ -142,12 +153,15 @@ def logical_channel(code: Code, noise: Circuit, inputs: Any = None, decoder: Loo
     Raises:
         ArgumentError: noise on another number of wires, or with weights.
     """
+    check_code(code)
+    if not isinstance(noise, Circuit):
+        raise ArgumentTypeError(f"logical_channel: noise is a Circuit, got {type(noise).__name__}")
     if noise.n_wires != code.n or noise.n_weights:
         raise ArgumentError(
             f"{code.name}: the noise is a circuit on {code.n} wires without weights, got {noise.n_wires} wires and "
             f"{noise.n_weights} weights"
         )
-    decoder, n, k = decoder or LookupDecoder(code), code.n, code.k
+    decoder, n, k = _decoder(code, decoder), code.n, code.k
     circuit = noise.copy()
     circuit.n_wires, circuit.gates = n + k, []
     for j in range(k):
@@ -178,8 +192,8 @@ def coherent_z(code: Code, theta: npt.ArrayLike, decoder: LookupDecoder | None =
         The probabilities of any logical error, coherent and twirled, of the shape of theta.
     """
     angles = np.asarray(theta, dtype=float)
-    decoder = decoder or LookupDecoder(code, (1 - RARE, 0, 0, RARE))
-    noise = Circuit(code.n)
+    decoder = _decoder(code, decoder, (1 - RARE, 0, 0, RARE))
+    noise = Circuit(check_code(code).n)
     angle = noise.inputs(1)[0]
     for q in range(code.n):
         noise.rz(-2 * angle, q)
