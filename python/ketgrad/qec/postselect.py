@@ -26,6 +26,10 @@ from ..model import Model, compile_circuit
 from ..pauli import PauliSum
 from ..program import TERM, Program
 
+NO_SHOTS = (
+    "post-selected values have no parameter-shift rule and no estimates from shots; use exact values and "
+    "method='adjoint', or sample the circuit and keep what is accepted"
+)
 LEAST = 1e-9  # an acceptance below it is rounding
 
 
@@ -144,15 +148,11 @@ class PostSelected(Model):
 
     def _method(self, method: str, shots: int | None) -> str:
         if shots is not None or method == "parameter-shift":
-            raise ArgumentError(
-                "post-selected values have no parameter-shift rule and no estimates from shots; use exact values and "
-                "method='adjoint', or sample the circuit and keep what is accepted"
-            )
+            raise ArgumentError(NO_SHOTS)
         return super()._method(method, shots)
 
     def _estimate(self, *_: Any, **__: Any) -> NoReturn:
-        self._method("best", 1)
-        raise AssertionError("unreachable")
+        raise ArgumentError(NO_SHOTS)
 
 
 class _Quotients(Plan):
