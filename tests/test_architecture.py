@@ -37,7 +37,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("mitigation",),
     ("feature_maps", "kernels"),
     ("charts", "plots", "objective", "optimise", "diagnostics"),
-    ("anneal",),
+    ("anneal", "qec"),
     (
         "data",
         "adam",
@@ -94,6 +94,8 @@ OPTIONAL = {  # module: the only files that may import it, whatever the place
     "dimod": ("anneal.",),
     "networkx": ("anneal.",),
     "scipy": ("anneal.",),
+    "stim": ("qec.",),
+    "pymatching": ("qec.",),
 }
 
 

@@ -5,7 +5,7 @@ Each function gives a matplotlib Figure, which belongs to no window until it is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,6 +90,35 @@ def history(values: Array, title: str) -> Any:
     """A line over the steps 0, 1, 2, ..."""
     figure, axes = _axes(title, "step", "value")
     axes.plot(np.arange(len(values)), values, color=COLORS[0])
+    return figure
+
+
+def error_rates(p: npt.ArrayLike, curves: Mapping[str, Any], title: str = "Logical error", x_label: str = "p") -> Any:
+    """Logical error rates against a physical one on logarithmic axes, and where both are equal.
+
+    Args:
+        p: (n,) physical error rates.
+        curves: by name (n,) rates, drawn as a line, or n estimates with a `value` and an `error`, drawn with bars.
+    """
+    rates = np.asarray(p, dtype=float)
+    if not isinstance(curves, Mapping) or rates.ndim != 1:
+        raise ParameterError(
+            f"error_rates: curves by name over a list of error rates, got {type(curves).__name__} and shape {rates.shape}"
+        )
+    figure, axes = _axes(title, x_label, "logical error rate")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for k, (name, curve) in enumerate(curves.items()):
+        color = COLORS[k % len(COLORS)]
+        if len(curve) != len(rates):
+            raise ParameterError(f"{name}: {len(rates)} error rates need as many values, got {len(curve)}")
+        if hasattr(curve[0], "error"):
+            y, bars = (np.array([getattr(c, part) for c in curve]) for part in ("value", "error"))
+            axes.errorbar(rates, y, yerr=bars, fmt="o", color=color, markersize=4, capsize=2, label=name)
+        else:
+            axes.plot(rates, curve, color=color, label=name)
+    axes.plot(rates, rates, color=MUTED, linewidth=0.8, linestyle="--", label="no code")
+    axes.legend(frameon=False)
     return figure
 
 
