@@ -1,6 +1,6 @@
 """`ExactAnnealing`: the Schroedinger equation of an anneal, solved on the whole state vector.
 
-Owns: anneals and what is measured on the way. May not know: how a step is made, dimod.
+Owns: anneals and what they run in. May not know: how a step is made, how many there are, dimod.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..memory import available_bytes, format_bytes, largest_n_bits
 from ..optimise import progress_bar
 from .exact_gradient import AnnealGradient, gradient
 from .exact_result import AnnealResult, Track
+from .exact_search import MOST_STEPS, Law, search
 from .exact_space import Problem, Space, check_problem, is_even
 from .exact_steps import Angles, Sweeper, angles, check_order
 from .problem import Ising
@@ -25,9 +26,10 @@ from .schedules import Path, Schedule
 Array = npt.NDArray[np.float64]
 States = npt.NDArray[Any]
 FINEST = {"complex64": 1e-5, "complex128": 1e-11}  # tolerances that rounding leaves room for
-MOST_STEPS = 10**7
 RUN_STATES, GRADIENT_STATES = 4, 11  # held at once; `bench/anneal_exact.py` measures the first
 SMALL = 16  # qubits that need no look at the memory
+SINGLE_FROM = 12  # qubits, where trials in complex64 are quicker
+SINGLE_NOISE = 1e-7  # of their results, times the root of the steps; a trial is off by some ten times the tolerance
 
 
 class ExactAnnealing:
@@ -110,26 +112,27 @@ class ExactAnnealing:
         sweeper = self._sweeper(path, initial, RUN_STATES)
         start = self._start(sweeper.space, initial)
 
-        def anneal(number: int, noted: int, few: int) -> Track:
+        def anneal(number: int, noted: int, few: int, by: Sweeper = sweeper) -> Track:
             drive = angles(plan, path, number, self.order)
             track = Track(sweeper.space, plan, path, noted, few)
-            self._drive(sweeper, drive, start, track, progress, interrupt)
+            self._drive(by, drive, start.astype(by.dtype, copy=False), track, progress, interrupt)
             return track
 
         if steps is not None:
             return anneal(count, records, levels).result(self, None)
-        number = self._guess(plan, path, sweeper.space)
-        coarse = anneal((number + 1) // 2, 1, 0)
-        while not coarse.interrupted:
-            track = anneal(number, records, 0)
-            error = track.distance(coarse) / ((track.steps / coarse.steps) ** self.order - 1)
-            if track.interrupted or error <= fine:
-                again = levels and not track.interrupted
-                return (anneal(number, records, levels) if again else track).result(self, error)
-            coarse, number = track, math.ceil(number * min(8.0, max(1.2, (2 * error / fine) ** (1 / self.order))))
-            if number > MOST_STEPS:
-                raise ArgumentError(f"a tolerance of {fine:g} needs more than {MOST_STEPS:,} steps; take a larger one")
-        return coarse.result(self, None)
+
+        # Trials in single precision take half the time; a table of energies would be held a second time for them.
+        quick = isinstance(self.problem, Ising) and sweeper.space.qubits >= SINGLE_FROM
+
+        def attempt(number: int, trial: bool) -> Track:
+            by = sweeper.single if trial and quick and fine >= SINGLE_NOISE * math.sqrt(number) else sweeper
+            return anneal(number, 1 if trial else records, 0, by)
+
+        law = Law(plan, path, sweeper.space.flip_energy, self.order)
+        number, track, error = search(law, fine, attempt)
+        if levels and not track.interrupted:
+            track = anneal(number, records, levels)
+        return track.result(self, error)
 
     def gradient(
         self,
@@ -156,7 +159,8 @@ class ExactAnnealing:
         """
         plan, path = Schedule.of(schedule), Path.of(time, path)
         sweeper = self._sweeper(path, initial, GRADIENT_STATES)
-        number = self._guess(plan, path, sweeper.space) if steps is None else _count("steps", steps, 1, MOST_STEPS)
+        law = Law(plan, path, sweeper.space.flip_energy, self.order)
+        number = law.guess if steps is None else _count("steps", steps, 1, MOST_STEPS)
         drive = angles(plan, path, number, self.order)
         return gradient(sweeper, drive, plan, path, self._start(sweeper.space, initial), objective)
 
@@ -211,14 +215,6 @@ class ExactAnnealing:
         state = np.zeros((1, size), dtype=self.dtype)
         state[0, space.index(given)] = 1
         return state
-
-    def _guess(self, schedule: Schedule, path: Path, space: Space) -> int:
-        """Steps whose error is near 1e-6 in order 4: in one, what turns turns by about a radian."""
-        times = np.linspace(0, path.total, 257)
-        a, b = schedule(path(times))
-        rate = float(np.mean(2 * np.abs(a) + space.flip_energy * np.abs(b)))
-        share = 0.75 if self.order == 4 else 7.5
-        return max(4, math.ceil(min(rate * path.total * share, MOST_STEPS / 2)))
 
     def _drive(
         self,

@@ -15,6 +15,8 @@ The engine runs a rotation of all qubits with its phases in about one pass over 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,15 +66,19 @@ class Angles(NamedTuple):
     rotation_weights: Array
 
 
+def counts_of(kinks: Array, path: Path, steps: int) -> npt.NDArray[np.int64]:
+    """(K - 1,) steps between K kinks of a path, none longer than one of `steps` of the whole."""
+    return np.ceil(steps * np.diff(kinks) / path.total * (1 - 1e-12)).astype(np.int64)
+
+
 def angles(schedule: Schedule, path: Path, steps: int, order: int) -> Angles:
-    """The angles of about `steps` steps: each smooth piece of the path has its own, of one length.
+    """The angles of `steps` steps, or some more: each smooth piece of the path has its own, of one length.
 
     Raises:
         ParameterError: as `Schedule.__call__`.
     """
     kinks = path.kinks(schedule)
-    lengths = np.diff(kinks)
-    counts = np.maximum(1, np.round(steps * lengths / path.total)).astype(np.int64)
+    counts = counts_of(kinks, path, steps)
     pieces = [a + (b - a) * np.arange(k) / k for a, b, k in zip(kinks, kinks[1:], counts, strict=False)]
     edges = np.append(np.concatenate(pieces), path.total)
     a, b = (np.array(part) for part in SPLITTINGS[order])
@@ -111,7 +117,18 @@ class Sweeper:
         else:
             self._scales = 2 * space.coefficients
             self.size = ROTATIONS << (space.qubits >= LARGE)
-        self._plan = self.backend.prepare(lower(self._circuit()).program, self.dtype)
+        self._program = lower(self._circuit()).program
+        self._plan = self.backend.prepare(self._program, self.dtype)
+
+    @cached_property
+    def single(self) -> Sweeper:
+        """The same for states of complex64."""
+        if self.dtype == np.complex64:
+            return self
+        other = copy(self)
+        other.dtype = np.dtype(np.complex64)
+        other._plan = self.backend.prepare(self._program, other.dtype)
+        return other
 
     def _fitting(self, values: int) -> int:
         """Rotations of a chunk, of which each phase has a table of as many values."""
