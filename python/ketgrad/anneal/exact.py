@@ -17,9 +17,9 @@ from ..memory import available_bytes, format_bytes, largest_n_bits
 from ..optimise import progress_bar
 from .exact_gradient import AnnealGradient, gradient
 from .exact_result import AnnealResult, Track
-from .exact_search import MOST_STEPS, Law, search
+from .exact_search import MOST_STEPS, first_steps, guess, search
 from .exact_space import Problem, Space, check_problem, is_even
-from .exact_steps import Angles, Sweeper, angles, check_order
+from .exact_steps import Angles, Counts, Sweeper, angles, check_order, steps_of_pieces
 from .problem import Ising
 from .schedules import Path, Schedule
 
@@ -112,26 +112,28 @@ class ExactAnnealing:
         sweeper = self._sweeper(path, initial, RUN_STATES)
         start = self._start(sweeper.space, initial)
 
-        def anneal(number: int, noted: int, few: int, by: Sweeper = sweeper) -> Track:
-            drive = angles(plan, path, number, self.order)
+        def anneal(counts: Counts, noted: int, few: int, by: Sweeper = sweeper) -> Track:
+            drive = angles(plan, path, counts, self.order)
             track = Track(sweeper.space, plan, path, noted, few)
             self._drive(by, drive, start.astype(by.dtype, copy=False), track, progress, interrupt)
             return track
 
         if steps is not None:
-            return anneal(count, records, levels).result(self, None)
+            return anneal(steps_of_pieces(plan, path, count), records, levels).result(self, None)
 
         # Trials in single precision take half the time; a table of energies would be held a second time for them.
         quick = isinstance(self.problem, Ising) and sweeper.space.qubits >= SINGLE_FROM
 
-        def attempt(number: int, trial: bool) -> Track:
-            by = sweeper.single if trial and quick and fine >= SINGLE_NOISE * math.sqrt(number) else sweeper
-            return anneal(number, 1 if trial else records, 0, by)
+        def attempt(counts: Counts, trial: bool) -> Track:
+            if trial and quick and fine >= SINGLE_NOISE * math.sqrt(counts.sum()):
+                return anneal(counts, 1, 0, sweeper.single)
+            return anneal(counts, 1 if trial else records, 0)
 
-        law = Law(plan, path, sweeper.space.flip_energy, self.order)
-        number, track, error = search(law, fine, attempt)
+        guessed = guess(plan, path, sweeper.space.flip_energy, self.order)
+        first = steps_of_pieces(plan, path, first_steps(guessed, fine, self.order))
+        counts, track, error = search(first, self.order, fine, attempt)
         if levels and not track.interrupted:
-            track = anneal(number, records, levels)
+            track = anneal(counts, records, levels)
         return track.result(self, error)
 
     def gradient(
@@ -159,9 +161,10 @@ class ExactAnnealing:
         """
         plan, path = Schedule.of(schedule), Path.of(time, path)
         sweeper = self._sweeper(path, initial, GRADIENT_STATES)
-        law = Law(plan, path, sweeper.space.flip_energy, self.order)
-        number = law.guess if steps is None else _count("steps", steps, 1, MOST_STEPS)
-        drive = angles(plan, path, number, self.order)
+        if steps is None:
+            steps = guess(plan, path, sweeper.space.flip_energy, self.order)
+        counts = steps_of_pieces(plan, path, _count("steps", steps, 1, MOST_STEPS))
+        drive = angles(plan, path, counts, self.order)
         return gradient(sweeper, drive, plan, path, self._start(sweeper.space, initial), objective)
 
     # inside

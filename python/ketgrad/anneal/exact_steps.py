@@ -30,6 +30,7 @@ from .exact_space import Space
 from .schedules import Path, Schedule
 
 Array = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 States = npt.NDArray[Any]
 
 # Rotations a_1..a_s and phases b_0..b_s. 2: G. Strang, SIAM J. Numer. Anal. 5, 506 (1968). 4: S. Blanes, P. C. Moan,
@@ -66,19 +67,18 @@ class Angles(NamedTuple):
     rotation_weights: Array
 
 
-def counts_of(kinks: Array, path: Path, steps: int) -> npt.NDArray[np.int64]:
-    """(K - 1,) steps between K kinks of a path, none longer than one of `steps` of the whole."""
-    return np.ceil(steps * np.diff(kinks) / path.total * (1 - 1e-12)).astype(np.int64)
+def steps_of_pieces(schedule: Schedule, path: Path, steps: int) -> Counts:
+    """(K,) steps of the smooth pieces of a path, none longer than one of so many of the whole."""
+    return np.ceil(steps * np.diff(path.kinks(schedule)) / path.total * (1 - 1e-12)).astype(np.int64)
 
 
-def angles(schedule: Schedule, path: Path, steps: int, order: int) -> Angles:
-    """The angles of `steps` steps, or some more: each smooth piece of the path has its own, of one length.
+def angles(schedule: Schedule, path: Path, counts: Counts, order: int) -> Angles:
+    """The angles of an anneal, whose smooth pieces have `counts` steps (K,), those of a piece of one length.
 
     Raises:
         ParameterError: as `Schedule.__call__`.
     """
     kinks = path.kinks(schedule)
-    counts = counts_of(kinks, path, steps)
     pieces = [a + (b - a) * np.arange(k) / k for a, b, k in zip(kinks, kinks[1:], counts, strict=False)]
     edges = np.append(np.concatenate(pieces), path.total)
     a, b = (np.array(part) for part in SPLITTINGS[order])
