@@ -20,7 +20,7 @@ from .schedules import Path, Schedule
 Array = npt.NDArray[np.float64]
 MOST_STEPS = 10**7
 GUESSED = 1e-6  # the tolerance that a guess is for
-TURNS = {2: 7.5, 4: 0.75}  # steps a radian for it
+TURNS = {2: 7.5, 4: 0.75, 6: 0.45}  # steps a radian for it
 FIRST, LEAST = 0.5, 0.6  # the first trial's share of the guess; the least that a loose tolerance leaves of a guess
 LEAST_STEPS = 6  # of a trial: fewer say little
 SAFETY = 1.5  # how much smaller than the tolerance an error is aimed at
