@@ -41,7 +41,7 @@ class ExactAnnealing:
 
     Args:
         problem: an `Ising`, or a `Diagonal` of any energies.
-        order: of a step, 4 (six rotations of all qubits) or 2 (one).
+        order: of a step, 4 (six rotations of all qubits), 2 (one) or 6 (ten, for tolerances below 1e-8).
         dtype: "complex128" or "complex64".
         backend: "native" or "numba"; None for the one that is there.
         parity: whether to stay among the even states, half of all; None: where the problem has no fields and the anneal
@@ -89,7 +89,8 @@ class ExactAnnealing:
             schedule: what `Schedule.of` takes: "linear", "circular", "quadratic", a CSV file, (A, B), (s, A, B).
             time: of the anneal from s = 0 to 1, in units of the inverse of A and B.
             path: instead of a time, [[t, s], ...], linear in between: pauses, quenches, reverse annealing.
-            steps: how many; None: as many as the tolerance asks for, found by anneals with different numbers.
+            steps: how many, and some more where the path has kinks; None: as many as the tolerance asks for, found by
+                two short trials.
             tolerance: of the success probability, and of the energy as a share of the range of all energies. From
                 1e-11, 1e-5 in complex64.
             initial: None for the driver's ground state, (n,) spins +-1, or (2^n,) amplitudes.
