@@ -1,6 +1,6 @@
 """`ExactAnnealing`: the Schroedinger equation of an anneal, solved on the whole state vector.
 
-Owns: anneals and what is measured on the way. May not know: how a step is made, dimod.
+Owns: anneals and what they run in. May not know: how a step is made, how many there are, dimod.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from ..memory import available_bytes, format_bytes, largest_n_bits
 from ..optimise import progress_bar
 from .exact_gradient import AnnealGradient, gradient
 from .exact_result import AnnealResult, Track
+from .exact_search import MOST_STEPS, first_steps, guess, search
 from .exact_space import Problem, Space, check_problem, is_even
-from .exact_steps import Angles, Sweeper, angles, check_order
+from .exact_steps import Angles, Counts, Sweeper, angles, check_order, steps_of_pieces
 from .problem import Ising
 from .schedules import Path, Schedule
 
 Array = npt.NDArray[np.float64]
 States = npt.NDArray[Any]
 FINEST = {"complex64": 1e-5, "complex128": 1e-11}  # tolerances that rounding leaves room for
-MOST_STEPS = 10**7
 RUN_STATES, GRADIENT_STATES = 4, 11  # held at once; `bench/anneal_exact.py` measures the first
 SMALL = 16  # qubits that need no look at the memory
+SINGLE_FROM = 12  # qubits, where trials in complex64 are quicker
+SINGLE_NOISE = 1e-7  # of their results, times the root of the steps; a trial is off by some ten times the tolerance
 
 
 class ExactAnnealing:
@@ -39,7 +41,7 @@ class ExactAnnealing:
 
     Args:
         problem: an `Ising`, or a `Diagonal` of any energies.
-        order: of a step, 4 (six rotations of all qubits) or 2 (one).
+        order: of a step, 4 (six rotations of all qubits), 2 (one) or 6 (ten, for tolerances below 1e-8).
         dtype: "complex128" or "complex64".
         backend: "native" or "numba"; None for the one that is there.
         parity: whether to stay among the even states, half of all; None: where the problem has no fields and the anneal
@@ -87,7 +89,8 @@ class ExactAnnealing:
             schedule: what `Schedule.of` takes: "linear", "circular", "quadratic", a CSV file, (A, B), (s, A, B).
             time: of the anneal from s = 0 to 1, in units of the inverse of A and B.
             path: instead of a time, [[t, s], ...], linear in between: pauses, quenches, reverse annealing.
-            steps: how many; None: as many as the tolerance asks for, found by anneals with different numbers.
+            steps: how many, and some more where the path has kinks; None: as many as the tolerance asks for, found by
+                two short trials.
             tolerance: of the success probability, and of the energy as a share of the range of all energies. From
                 1e-11, 1e-5 in complex64.
             initial: None for the driver's ground state, (n,) spins +-1, or (2^n,) amplitudes.
@@ -110,26 +113,29 @@ class ExactAnnealing:
         sweeper = self._sweeper(path, initial, RUN_STATES)
         start = self._start(sweeper.space, initial)
 
-        def anneal(number: int, noted: int, few: int) -> Track:
-            drive = angles(plan, path, number, self.order)
+        def anneal(counts: Counts, noted: int, few: int, by: Sweeper = sweeper) -> Track:
+            drive = angles(plan, path, counts, self.order)
             track = Track(sweeper.space, plan, path, noted, few)
-            self._drive(sweeper, drive, start, track, progress, interrupt)
+            self._drive(by, drive, start.astype(by.dtype, copy=False), track, progress, interrupt)
             return track
 
         if steps is not None:
-            return anneal(count, records, levels).result(self, None)
-        number = self._guess(plan, path, sweeper.space)
-        coarse = anneal((number + 1) // 2, 1, 0)
-        while not coarse.interrupted:
-            track = anneal(number, records, 0)
-            error = track.distance(coarse) / ((track.steps / coarse.steps) ** self.order - 1)
-            if track.interrupted or error <= fine:
-                again = levels and not track.interrupted
-                return (anneal(number, records, levels) if again else track).result(self, error)
-            coarse, number = track, math.ceil(number * min(8.0, max(1.2, (2 * error / fine) ** (1 / self.order))))
-            if number > MOST_STEPS:
-                raise ArgumentError(f"a tolerance of {fine:g} needs more than {MOST_STEPS:,} steps; take a larger one")
-        return coarse.result(self, None)
+            return anneal(steps_of_pieces(plan, path, count), records, levels).result(self, None)
+
+        # Trials in single precision take half the time; a table of energies would be held a second time for them.
+        quick = isinstance(self.problem, Ising) and sweeper.space.qubits >= SINGLE_FROM
+
+        def attempt(counts: Counts, trial: bool) -> Track:
+            if trial and quick and fine >= SINGLE_NOISE * math.sqrt(counts.sum()):
+                return anneal(counts, 1, 0, sweeper.single)
+            return anneal(counts, 1 if trial else records, 0)
+
+        guessed = guess(plan, path, sweeper.space.flip_energy, self.order)
+        first = steps_of_pieces(plan, path, first_steps(guessed, fine, self.order))
+        counts, track, error = search(first, self.order, fine, attempt)
+        if levels and not track.interrupted:
+            track = anneal(counts, records, levels)
+        return track.result(self, error)
 
     def gradient(
         self,
@@ -156,8 +162,10 @@ class ExactAnnealing:
         """
         plan, path = Schedule.of(schedule), Path.of(time, path)
         sweeper = self._sweeper(path, initial, GRADIENT_STATES)
-        number = self._guess(plan, path, sweeper.space) if steps is None else _count("steps", steps, 1, MOST_STEPS)
-        drive = angles(plan, path, number, self.order)
+        if steps is None:
+            steps = guess(plan, path, sweeper.space.flip_energy, self.order)
+        counts = steps_of_pieces(plan, path, _count("steps", steps, 1, MOST_STEPS))
+        drive = angles(plan, path, counts, self.order)
         return gradient(sweeper, drive, plan, path, self._start(sweeper.space, initial), objective)
 
     # inside
@@ -211,14 +219,6 @@ class ExactAnnealing:
         state = np.zeros((1, size), dtype=self.dtype)
         state[0, space.index(given)] = 1
         return state
-
-    def _guess(self, schedule: Schedule, path: Path, space: Space) -> int:
-        """Steps whose error is near 1e-6 in order 4: in one, what turns turns by about a radian."""
-        times = np.linspace(0, path.total, 257)
-        a, b = schedule(path(times))
-        rate = float(np.mean(2 * np.abs(a) + space.flip_energy * np.abs(b)))
-        share = 0.75 if self.order == 4 else 7.5
-        return max(4, math.ceil(min(rate * path.total * share, MOST_STEPS / 2)))
 
     def _drive(
         self,

@@ -142,10 +142,11 @@ class Track:
             populations = np.abs(vectors.T @ state) ** 2
         self._rows.append((time, *expectations(state, self.space), energies, populations))
 
-    def distance(self, other: Track) -> float:
-        """How far the final success, or energy as a share of the range, is from that of another anneal."""
-        (_, e, p, *_), (_, f, q, *_) = self._rows[-1], other._rows[-1]
-        return max(abs(p - q), abs(e - f) / max(self.space.spread, 1e-300))
+    @property
+    def final(self) -> Array:
+        """(2,) the last success, and energy as a share of the range."""
+        _, energy, success, *_ = self._rows[-1]
+        return np.array([success, (energy - self.space.lowest) / max(self.space.spread, 1e-300)])
 
     def result(self, annealing: ExactAnnealing, error: float | None) -> AnnealResult:
         """What was noted."""
@@ -160,7 +161,7 @@ class Track:
             self.space.lowest,
             levels,
             populations,
-            self._state,
+            self._state.astype(annealing.dtype, copy=False),
             self.steps,
             annealing.order,
             error,
@@ -187,6 +188,6 @@ def expectations(state: States, space: Space) -> tuple[float, float]:
         part = state[start : start + BLOCK]
         p = part.real.astype(np.float64) ** 2 + part.imag.astype(np.float64) ** 2
         norm += float(p.sum())
-        energy += float(p @ space.energies[start : start + BLOCK])
+        energy += float(np.einsum("i,i", p, space.energies[start : start + BLOCK]))  # no threads of BLAS beside ours
     ground = float((np.abs(state[space.ground]).astype(np.float64) ** 2).sum())
     return energy / norm, ground / norm

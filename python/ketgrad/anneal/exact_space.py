@@ -11,7 +11,6 @@ first spin turns over all others, and a coupling to it is a field.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -162,17 +161,18 @@ class Space:
 
     @cached_property
     def flip_energy(self) -> float:
-        """What turning over one spin changes the energy by, root mean square over the states, of the worst spin."""
+        """What turning over one spin changes the energy by: of an Ising problem, root mean square over the states, of
+        the worst spin; else the largest of states evenly spread, the lowest and the highest: one may be what counts.
+        """
         if isinstance(self.problem, Ising):
             squares = self.problem.fields**2
             for end in self.problem.pairs.T:
                 squares = squares + np.bincount(end, self.problem.couplings**2, self.problem.n)
             return float(2 * np.sqrt(squares.max()))
         stride = max(1, len(self.energies) // BLOCK) | 1  # odd: neither bit is the same in all that are looked at
-        some = np.arange(0, len(self.energies), stride)
+        some = np.append(np.arange(0, len(self.energies), stride), [self.energies.argmin(), self.energies.argmax()])
         here = self.energies[some]
-        means = [float(np.mean((here - self.energies[some ^ 1 << k]) ** 2)) for k in range(self.qubits)]
-        return math.sqrt(max(means))
+        return max(float(np.abs(here - self.energies[some ^ 1 << k]).max()) for k in range(self.qubits))
 
     @cached_property
     def ground(self) -> npt.NDArray[np.int64]:
