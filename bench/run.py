@@ -25,6 +25,7 @@ PARTS = (
     "shot_gradients.py",
     "jax_function.py",
     "anneal_classical.py",
+    "mitigation.py",
 )
 
 if __name__ == "__main__":
