@@ -103,7 +103,8 @@ def error_rates(p: npt.ArrayLike, curves: Mapping[str, Any], title: str = "Logic
     rates = np.asarray(p, dtype=float)
     if not isinstance(curves, Mapping) or rates.ndim != 1:
         raise ParameterError(
-            f"error_rates: curves by name over a list of error rates, got {type(curves).__name__} and shape {rates.shape}"
+            f"error_rates: curves by name over a list of error rates, got {type(curves).__name__} and "
+            f"shape {rates.shape}"
         )
     figure, axes = _axes(title, x_label, "logical error rate")
     axes.set_xscale("log")
