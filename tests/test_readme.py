@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ketgrad as kg
+
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
@@ -87,8 +89,18 @@ def test_annealing_example() -> None:
         assert row.success.best == -12 and row.success.hits > 100 and row.success.reads == 200, row.name
 
 
+def test_noise_example(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(BLOCKS[7])
+    assert "shots" in capsys.readouterr().out
+    weights = [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]
+    ideal = kg.compile(names["circuit"], kg.Z(0))(weights)
+    raw, mitigated = names["noisy"](weights), names["values"]
+    assert abs(mitigated - ideal)[0] < 0.5 * abs(raw - ideal)[0]
+    assert names["pullback"]([1.0]).weights.shape == (2, 3)
+
+
 def test_every_block_is_tested() -> None:
-    assert len(BLOCKS) == 7
+    assert len(BLOCKS) == 8
 
 
 def test_named_targets_and_links_exist() -> None:
