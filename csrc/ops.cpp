@@ -36,7 +36,6 @@ Footprint footprint_of(const Instruction& in) {
 }
 
 bool commute(const Op& a, const Op& b) {
-  if (a.fence || b.fence) return false;
   if (a.kind == OpKind::Gate && b.kind == OpKind::Gate) {
     const Footprint &f = a.footprint, &g = b.footprint;
     return !(f.flips & (g.looks | g.mixes)) && !(f.looks & (g.flips | g.mixes)) && !(f.mixes & g.bits());

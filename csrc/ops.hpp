@@ -27,7 +27,8 @@ struct Op {
   bool even = false;
   bool full = false;    // a turn whose gradient is measured along three axes: it may not pass what any of them does not
   bool varies = false;  // its angle is one for each lane
-  bool fence = false;   // a gate that may have no inverse: what is measured after it may not be undone before it
+  bool fence = false;   // a gate that may have no inverse: nothing passes it, for what is measured behind it cannot be
+                        // measured before
   int angle = -1;       // of a turn or phase: index into Words::angles
   int gate = -1;        // index of the instruction
   Footprint footprint{};

@@ -30,8 +30,8 @@ class Waiting {
   }
 
   bool blocks(const Op& op) const {
-    const bool fence = fence_ || op.fence;
-    if (!fence && !(moved(op) & signs_) && !(seen(op) & flips_)) return false;  // most ops: nothing in common
+    if (fence_ || (op.fence && !ops_.empty())) return true;
+    if (!(moved(op) & signs_) && !(seen(op) & flips_)) return false;  // most ops: nothing in common
     return std::any_of(ops_.begin(), ops_.end(), [&](const Op* other) { return !commute(*other, op); });
   }
 
@@ -228,9 +228,11 @@ class Planner {
 
   // Where all commute: those of lanes and low coordinates together, so that they can share the first-level cache.
   void sort_by_reach(const Span& span, std::vector<int>& ops) const {
-    for (std::size_t k = 0; k < ops.size(); ++k)
+    for (std::size_t k = 0; k < ops.size(); ++k) {
+      if (at(ops[k]).fence) return;
       for (std::size_t j = 0; j < k; ++j)
         if (!commute(at(ops[j]), at(ops[k]))) return;
+    }
     std::stable_sort(ops.begin(), ops.end(), [&](int a, int b) { return reach(span, a) < reach(span, b); });
   }
 

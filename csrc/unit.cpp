@@ -72,15 +72,16 @@ void Unit<Real>::bind_rotors() {
 
 template <typename Real>
 void Unit<Real>::bind_choices() {
+  const bool fresh = chosen_.empty();
   chosen_.resize(compiled_.denses.size());
   for (std::size_t d = 0; d < chosen_.size(); ++d) {
     const DenseOperand<Real>& operand = compiled_.denses[d];
-    for (int l = 0; l < lanes; ++l) {
-      const u64 from = lanes_mode() ? static_cast<u64>(l) : 0;
-      const double value =
-          operand.slot() < 0 ? 0.0 : per_sample_[static_cast<u64>(operand.slot() - source_.n_shared) * lanes + from];
-      chosen_[d][static_cast<std::size_t>(l)] = operand.choice(value);
+    if (operand.slot() < 0) {
+      if (fresh) chosen_[d].fill(operand.choice(0));
+      continue;
     }
+    const double* values = per_sample_.data() + static_cast<u64>(operand.slot() - source_.n_shared) * lanes;
+    for (std::size_t l = 0; l < lanes; ++l) chosen_[d][l] = operand.choice(values[lanes_mode() ? l : 0]);
   }
 }
 
