@@ -34,6 +34,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("engines", "arguments", "plan_text", "measured", "curved", "model"),
     ("checkpoint", "persistence", "drawing", "drawing_graphics"),
     ("noise",),
+    ("mitigation",),
     ("feature_maps", "kernels"),
     ("charts", "plots", "objective", "optimise", "diagnostics"),
     ("anneal",),
@@ -51,7 +52,7 @@ LAYERS: list[tuple[str, ...]] = [
         "anneal_job",
         "anneal_report",
     ),
-    ("interfaces", "compiling", "model_function", "layer_function"),
+    ("interfaces", "compiling", "combined_function", "model_function", "layer_function"),
     ("jax", "sklearn", "torch", "pennylane_device", "console", "anneal_cli", "cli", "__main__", "__init__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -25,7 +25,7 @@ from .pauli import Hermitian, I, PauliSum, Projector, X, Y, Z
 if TYPE_CHECKING:
     from .persistence import load as load
 
-_OPTIONAL = "anneal diagnostics gates jax kernels molecules noise optimise plots sklearn torch train".split()
+_OPTIONAL = "anneal diagnostics gates jax kernels mitigation molecules noise optimise plots sklearn torch train".split()
 _LAZY = {"load": "persistence", **dict.fromkeys(_OPTIONAL)}
 
 __all__ = [

@@ -24,8 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .circuit import Circuit
+from .combined_function import CombinedFunction
 from .errors import ArgumentError, ArgumentTypeError, ParameterError
 from .interfaces import jax_interface
+from .mitigation.combination import Mitigated
 from .model import Model, compile_circuit
 from .model_function import ModelFunction
 from .pauli import PauliSum
@@ -41,9 +43,10 @@ class Function:
     engine. Inputs sharded outside `shard_map` are gathered: every device computes all of them. Picklable.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model | Mitigated) -> None:
         self.model = model
-        self._kinds = {np.dtype(kind): ModelFunction(model, kind) for kind in ("float32", "float64")}
+        wrap: Any = CombinedFunction if isinstance(model, Mitigated) else ModelFunction
+        self._kinds = {np.dtype(kind): wrap(model, kind) for kind in ("float32", "float64")}
 
     def __call__(self, weights: Any = None, inputs: Any = None) -> jax.Array:
         """Expectation values, (..., M).
@@ -84,7 +87,7 @@ class Function:
 
 
 def function(
-    model: Model | Circuit,
+    model: Model | Mitigated | Circuit,
     observables: PauliSum | Sequence[PauliSum] | None = None,
     *,
     dtype: npt.DTypeLike | None = None,
@@ -107,7 +110,7 @@ def function(
     if isinstance(model, Circuit):
         wanted = "complex128" if dtype is None else dtype
         model = compile_circuit(model, () if observables is None else observables, dtype=wanted, backend=backend)
-    elif not isinstance(model, Model):
+    elif not isinstance(model, (Model, Mitigated)):
         raise ArgumentTypeError(f"jax.function: expected a Model or a Circuit, got {type(model).__name__}")
     elif not observables is dtype is backend is None:
         raise ArgumentError("jax.function: a model has its own observables, dtype and backend; pass them to kg.compile")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import NotDifferentiableError
+from .mitigation.combination import Mitigated
 from .model import Gradients, Model
 from .simulator import check_shots
 
@@ -31,7 +32,7 @@ class LayerFunction:
         seed: of the shots. One function always draws the same; `seeded` makes others.
     """
 
-    def __init__(self, model: Model, shots: int | None = None, seed: Sequence[int] = (0,)) -> None:
+    def __init__(self, model: Model | Mitigated, shots: int | None = None, seed: Sequence[int] = (0,)) -> None:
         self.model, self.shots, self.seed = model, None if shots is None else check_shots(shots), seed
         shapes = [shape for _, kind, shape, _ in model.circuit.groups if kind == "w"]
         self.axes = (1, *map(len, shapes))

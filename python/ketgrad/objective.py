@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .errors import ArgumentError, ArgumentTypeError, ParameterError
 from .expressions import real_array
+from .mitigation.combination import Mitigated
 from .model import Model
 from .simulator import Seed, check_shots, generator
 
@@ -43,7 +44,7 @@ class Objective:
 
     def __init__(
         self,
-        model: Model | Callable[[Array], Any],
+        model: Model | Mitigated | Callable[[Array], Any],
         inputs: Any = None,
         loss: Loss | None = None,
         *,
@@ -51,10 +52,10 @@ class Objective:
         seed: Seed = None,
     ) -> None:
         self._function: Callable[[Array], Any] | None = None
-        if isinstance(model, Model):
+        if isinstance(model, (Model, Mitigated)):
             if not model.observables:
                 raise ArgumentError("an objective needs a model with observables, as in kg.compile(circuit, kg.Z(0))")
-            self._model: Model | None = model
+            self._model: Model | Mitigated | None = model
         elif callable(model):
             if inputs is not None or loss is not None or shots is not None:
                 raise ArgumentError("inputs, loss and shots go with a model; a function has its own")
@@ -109,10 +110,15 @@ class Objective:
 
     def metric(self, theta: Any, approx: str | None = None) -> Array:
         """The metric tensor at `theta`, (P, P), averaged over the samples; see `Model.metric_tensor`."""
-        metric = self._needs_model("a metric tensor").metric_tensor(theta, self._inputs, approx=approx)
+        model = self._needs_model("a metric tensor")
+        if isinstance(model, Mitigated):
+            raise ArgumentTypeError(
+                "a mitigated model has no state and no metric tensor; use that of its circuit, or another optimiser"
+            )
+        metric = model.metric_tensor(theta, self._inputs, approx=approx)
         return metric if metric.ndim == 2 else metric.mean(axis=0)
 
-    def _needs_model(self, what: str) -> Model:
+    def _needs_model(self, what: str) -> Model | Mitigated:
         if self._model is None:
             raise ArgumentTypeError(f"{what} needs a Model or an Objective of one, got a function; SPSA needs none")
         return self._model

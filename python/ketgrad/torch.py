@@ -25,6 +25,7 @@ from .errors import ArgumentError, ArgumentTypeError, CheckpointError, Parameter
 from .interfaces import torch_operators
 from .interfaces.torch_interface import call
 from .layer_function import LayerFunction
+from .mitigation.combination import Mitigated
 from .model import Model, compile_circuit
 from .pauli import PauliSum
 from .persistence import to_document
@@ -64,7 +65,7 @@ class Layer(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: Model | Circuit,
+        model: Model | Mitigated | Circuit,
         observables: PauliSum | list[PauliSum] | tuple[PauliSum, ...] | None = None,
         *,
         init: Start | Mapping[str, Start] = None,
@@ -87,7 +88,7 @@ class Layer(torch.nn.Module):  # type: ignore[misc]
             self.register_buffer("_calls", torch.zeros((), dtype=torch.int64), persistent=False)
 
     @property
-    def model(self) -> Model:
+    def model(self) -> Model | Mitigated:
         """The circuit and its observables, ready to run."""
         return self._function.model
 
@@ -194,10 +195,11 @@ class Layer(torch.nn.Module):  # type: ignore[misc]
 # what a layer is made of
 
 
-def _model(model: Any, observables: Any) -> Model:
+def _model(model: Any, observables: Any) -> Model | Mitigated:
+    found: Model | Mitigated
     if isinstance(model, Circuit):
         found = compile_circuit(model, () if observables is None else observables)
-    elif not isinstance(model, Model):
+    elif not isinstance(model, (Model, Mitigated)):
         hint = "; a compiled QNode has .torch_layer" if hasattr(model, "torch_layer") else ""
         raise ArgumentTypeError(
             f"Layer: expected a Model, or a Circuit and its observables, got {type(model).__name__}{hint}"
@@ -211,14 +213,16 @@ def _model(model: Any, observables: Any) -> Model:
     return found
 
 
-def _named(model: Model, shots: int | None) -> tuple[str, LayerFunction]:
+def _named(model: Model | Mitigated, shots: int | None) -> tuple[str, LayerFunction]:
     """A name that says what is computed, and the function with this name, one for all layers of this process."""
     try:
+        if isinstance(model, Mitigated):
+            raise CheckpointError("a file describes one circuit")
         header, arrays = to_document(model)
         said = json.dumps([header, model.backend, shots], sort_keys=True).encode()
         digest = hashlib.sha256(b"".join([said, *(k.encode() + a.tobytes() for k, a in sorted(arrays.items()))]))
         name = digest.hexdigest()[:32]
-    except CheckpointError:  # a gate that no file can describe
+    except CheckpointError:  # several circuits, or a gate that no file can describe
         name = os.urandom(16).hex()
     function = torch_operators.FUNCTIONS.get(name)
     if not isinstance(function, LayerFunction):
