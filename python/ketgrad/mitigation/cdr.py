@@ -216,7 +216,7 @@ def cdr(
     if not ridge > 0:
         raise ArgumentError(f"cdr: the ridge is above 0, got {ridge!r}")
     members = [
-        Training(compiled(angles.circuit, what, compile, options), angles, recipes, True),
+        Training(compiled(angles.circuit, what, noise, compile, options), angles, recipes, True),
         Training(_ideal(angles.circuit, what, options), angles, recipes, False),
     ]
     name = f"cdr, {training} training circuits, {'differentiated' if differentiate else 'frozen'}"

@@ -64,7 +64,7 @@ def executor(
         found = []
         for circuit in circuits if several else [circuits]:
             own = from_cirq(circuit, max(observable.wires, default=0) + 1)
-            model = compiled(with_noise(own, noise), (observable,), compile, options)
+            model = compiled(with_noise(own, noise), (observable,), noise, compile, options)
             found.append(float(model(shots=shots, seed=rng if shots is not None else None)[0]))
         return found if several else found[0]
 

@@ -16,6 +16,11 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 
+def _flat(array: Array) -> Array:
+    """(B, R, n) -> (B R, n); n may be 0."""
+    return array.reshape(array.shape[0] * array.shape[1], array.shape[2])
+
+
 class Run:
     """How circuits are evaluated: exactly, or each with its shots (those of all measured circuits, in order)."""
 
@@ -77,7 +82,7 @@ class Member:
         pulls = []
         for some, shots in run.groups(self):
             keep = {} if run.keep is None else {"_keep": run.keep}
-            flat = rows[:, some].reshape(-1, rows.shape[2])
+            flat = _flat(rows[:, some])
             method = "best" if self.exact else run.method
             found, pull = self.model.forward(own, flat, method=method, shots=shots, seed=run.rng, **keep)
             values[:, some] = found.reshape(len(x), len(some), -1)
@@ -86,7 +91,7 @@ class Member:
         def pullback(cotangents: Array) -> tuple[Array, Array]:
             by_weights, by_rows = np.zeros(len(w)), np.zeros(rows.shape)
             for some, pull in pulls:
-                found = pull(cotangents[:, some].reshape(-1, cotangents.shape[2]))
+                found = pull(_flat(cotangents[:, some]))
                 by_weights[: len(own)] += np.ravel(found.weights)
                 by_rows[:, some] = np.reshape(found.inputs, (len(x), len(some), -1))
             more, by_inputs = self.collect(w, x, by_rows[:, None])
@@ -100,7 +105,7 @@ class Member:
         mean: Array = np.zeros((*rows.shape[:2], len(self.model.observables)))
         variance = np.zeros_like(mean)
         for some, shots in run.groups(self):
-            flat = rows[:, some].reshape(-1, rows.shape[2])
+            flat = _flat(rows[:, some])
             if shots is None:
                 mean[:, some] = self.model(own, flat).reshape(len(x), len(some), -1)
                 continue
@@ -112,7 +117,7 @@ class Member:
     def jacobian(self, w: Array, x: Array, slopes: Array) -> tuple[Array, Array]:
         """Slopes (B, M, R, N) of the mitigated values times the Jacobian: (B, M, P) and (B, M, F)."""
         own, rows = self.expand(w, x)
-        found = self.model.jacobian(own, rows.reshape(-1, rows.shape[2]))
+        found = self.model.jacobian(own, _flat(rows))
         shape = (*slopes.shape[0::2], slopes.shape[3])
         by_weights = np.einsum("bmrn,brnp->bmp", slopes, np.reshape(found.weights, (*shape, len(own))))
         by_rows = np.einsum("bmrn,brnf->bmrf", slopes, np.reshape(found.inputs, (*shape, rows.shape[2])))
@@ -124,7 +129,7 @@ class Member:
         own, rows = Member.expand(self, w, x)
         along = np.zeros(rows.shape)
         along[..., : x.shape[1]] = dx[:, None]
-        flat, c = (a.reshape(-1, a.shape[2]) for a in (rows, cotangents))
+        flat, c = _flat(rows), _flat(cotangents)
         found = self.model.gradient_change(own, flat, dw, along.reshape(flat.shape), cotangents=c)
         by_rows = np.reshape(found.inputs, rows.shape)
         return np.ravel(found.weights), by_rows[..., : x.shape[1]].sum(axis=1)

@@ -85,9 +85,14 @@ def noiseless(circuit: Circuit) -> Circuit:
 
 
 def compiled(
-    circuit: Circuit, observables: Sequence[PauliSum], compile: Compile | None, options: dict[str, Any]
+    circuit: Circuit, observables: Sequence[PauliSum], noise: Noise, compile: Compile | None, options: dict[str, Any]
 ) -> Any:
-    """A model: of `compile(circuit, observables, **options)`, by default `ketgrad.compile`."""
+    """A model: of `compile(circuit, observables, **options)`, by default `ketgrad.compile`.
+
+    The errors of the readout of a noise model are among the options, unless others are.
+    """
+    if readout := getattr(noise, "readout", None):
+        options = {"readout": readout, **options}
     return (compile or compile_circuit)(circuit, tuple(observables), **options)
 
 

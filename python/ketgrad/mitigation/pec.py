@@ -69,7 +69,7 @@ def pec(
         choices, coefficients = _all(sites)
     else:
         choices, coefficients = _drawn(sites, check_shots(samples), generator(seed))
-    members, order = _members(noisy, sites, choices, lambda c: compiled(c, what, compile, options))
+    members, order = _members(noisy, sites, choices, lambda c: compiled(c, what, noise, compile, options))
     name = f"pec, gamma {gamma:.6g}, {len(sites)} channels, " + ("exact" if samples is None else f"{samples} samples")
     out = Mitigated(circuit, what, members, Linear(coefficients[order]), name)
     out.gamma = gamma

@@ -2,8 +2,8 @@
 
 Owns: the inversion and the nearest distribution. May not know: how circuits are run.
 
-A confusion matrix of one wire is [true bit, measured bit] -> probability: rows have the sum 1. Each wire is
-confused by itself. After Bravyi et al., PRA 103, 042605 (2021).
+Errors are those of `ketgrad.noise.ReadoutErrors`: each wire is misread by itself. After Bravyi et al., PRA 103, 042605
+(2021), and Smolin, Gambetta and Smith, PRL 108, 070502 (2012).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..circuit import Circuit
-from ..errors import ArgumentError, GateMatrixError, ParameterError
+from ..errors import ArgumentError, GateMatrixError
+from ..noise.readout import ReadoutErrors, flips
 from ..pauli import I, PauliSum, X, Y, Z
 from .combination import Linear, Mitigated
 from .cost import Cost
@@ -24,55 +25,44 @@ from .member import Member
 from .noisy import Compile, Noise, Observables, as_tuple, compiled, with_noise
 
 Array = npt.NDArray[np.float64]
-Confusion: TypeAlias = Mapping[int, npt.ArrayLike] | Sequence[npt.ArrayLike] | npt.ArrayLike
+Errors: TypeAlias = ReadoutErrors | Mapping[int, Any] | npt.ArrayLike
 MAX_COUNTED_WIRES = 14
 _LETTERS = {"X": X, "Y": Y, "Z": Z}
 
 
-def confusions(confusion: Confusion, wires: Sequence[int]) -> dict[int, Array]:
-    """wire -> (2, 2), from a dictionary by wire, a sequence over the wires, or one matrix for all.
+def readout_errors(errors: Errors) -> ReadoutErrors:
+    """From `ReadoutErrors`; a dictionary by wire, other wires without errors; or a probability, pair or matrix for all.
 
     Raises:
-        GateMatrixError: not a matrix of probabilities, or one that cannot be inverted; with the amount.
+        GateMatrixError: not probabilities; with the amount.
     """
-    if isinstance(confusion, Mapping):
-        found = {w: np.asarray(confusion[w], dtype=np.float64) for w in wires if w in confusion}
-    else:
-        whole = np.asarray(confusion, dtype=np.float64)
-        if whole.ndim == 3 and len(whole) <= max(wires, default=-1):
-            raise ParameterError(f"readout: a confusion matrix for every wire up to {max(wires)}, got {len(whole)}")
-        found = {w: whole if whole.ndim == 2 else whole[w] for w in wires}
-    for wire, matrix in found.items():
-        if matrix.shape != (2, 2):
-            raise GateMatrixError(f"readout: a confusion matrix has shape (2, 2), got {matrix.shape} for wire {wire}")
-        off = float(np.abs(matrix.sum(axis=1) - 1).max())
-        if not np.isfinite(matrix).all() or matrix.min() < 0 or off > 1e-8:
-            raise GateMatrixError(
-                f"readout: rows of a confusion matrix (the true bit) are probabilities of sum 1; those of wire {wire} "
-                f"have the least entry {matrix.min():.3g} and miss 1 by {off:.3g}"
-            )
-        if abs(_affine(matrix)[0]) < 1e-9:
-            raise GateMatrixError(
-                f"readout: what is read from wire {wire} says nothing about it, P = {matrix.tolist()}"
-            )
-    return found
+    if isinstance(errors, ReadoutErrors):
+        return errors
+    return ReadoutErrors.of(errors) if isinstance(errors, Mapping) else ReadoutErrors(default=flips(errors))
 
 
-def _affine(matrix: Array) -> tuple[float, float]:
-    """a and b of <Z measured> = a <Z> + b."""
-    up, down = float(matrix[0, 1]), float(matrix[1, 0])
+def _affine(errors: ReadoutErrors, wire: int) -> tuple[float, float]:
+    """a and b of <Z read> = a <Z> + b."""
+    up, down = errors.flip_probabilities(wire)
+    if abs(1 - up - down) < 1e-9:
+        raise GateMatrixError(
+            f"readout: what is read from wire {wire} says nothing about it: P(1 read | 0) = {up:g} and "
+            f"P(0 read | 1) = {down:g} add up to 1"
+        )
     return 1 - up - down, down - up
 
 
-def corrected(observable: PauliSum, confusion: Confusion) -> PauliSum:
-    """The observable whose expectation, read with these errors, is that of the given one without: P -> (P - b) / a."""
-    plain = observable.without_patterns()
-    known = confusions(confusion, plain.wires)
-    out = PauliSum()
-    for coefficient, word, _ in plain.terms:
+def corrected(observable: PauliSum, errors: Errors) -> PauliSum:
+    """The observable whose value, read with these errors, is that of the given one without: P -> (P - b) / a.
+
+    Raises:
+        GateMatrixError: errors that cannot be undone.
+    """
+    known, out = readout_errors(errors), PauliSum()
+    for coefficient, word, _ in observable.without_patterns().terms:
         factors = []
         for wire, letter in word:
-            a, b = _affine(known[wire]) if wire in known else (1.0, 0.0)
+            a, b = _affine(known, wire)
             factors.append((_LETTERS[letter](wire) - b) / a)
         out = out + coefficient * reduce(lambda p, q: p @ q, factors, I())
     return out.simplify()
@@ -81,28 +71,36 @@ def corrected(observable: PauliSum, confusion: Confusion) -> PauliSum:
 def readout_mitigated(
     circuit: Circuit,
     observables: Observables,
-    confusion: Confusion,
+    errors: Errors | None = None,
     noise: Noise = None,
     *,
     compile: Compile | None = None,
     **options: Any,
 ) -> Mitigated:
-    """A model whose observables undo the errors of the readout: unbiased where the confusion matrices are right.
+    """A model whose observables undo the errors of the readout: unbiased where these are known.
 
     The cost is the growth of the coefficients: 1 / (1 - e0 - e1) or a little more for each wire of a word.
 
     Args:
         circuit: with channels, or without and `noise`.
-        confusion: by wire [true bit, measured bit], or one for all; wires that a dictionary leaves out have no errors.
-        noise: a `NoiseModel` (with its readout errors), or a function circuit -> circuit with channels.
-        compile, options: as for `zne`.
+        errors: what is believed of the readout: `noise.ReadoutErrors`, a dictionary by wire, or for all wires a
+            probability, a pair (P(1 read | 0), P(0 read | 1)) or a matrix [read, true]. Default: those of `noise`.
+        noise: a `NoiseModel`, whose errors of the readout are those that happen; or a function circuit -> circuit with
+            channels. Without errors of its own, those that are believed happen.
+        compile, options: as for `zne`; `readout` are the errors that happen.
 
     Raises:
-        GateMatrixError: no confusion matrix; with the amount.
+        GateMatrixError: errors that cannot be undone.
+        ArgumentError: no errors to undo.
     """
-    what = as_tuple(observables)
-    measured = [corrected(o, confusion) for o in what]
-    member = Member(compiled(with_noise(circuit, noise), measured, compile, options))
+    what, happening = as_tuple(observables), getattr(noise, "readout", None)
+    if errors is None and not happening:
+        raise ArgumentError("readout_mitigated: give the errors to undo, or a noise model that has some")
+    believed = happening if errors is None else readout_errors(errors)
+    assert isinstance(believed, ReadoutErrors)
+    measured = [corrected(o, believed) for o in what]
+    options = {"readout": believed, **options} if not happening else options
+    member = Member(compiled(with_noise(circuit, noise), measured, noise, compile, options))
     growth = max(_size(m) / max(_size(o), 1e-300) for o, m in zip(what, measured, strict=True))
     return Mitigated(circuit, what, [member], Linear([1.0]), f"readout, coefficients grow {growth:.4g} times")
 
@@ -111,19 +109,17 @@ def _size(observable: PauliSum) -> float:
     return float(sum(abs(c) for c, word, _ in observable.without_patterns().terms if word))
 
 
-def readout_cost(observable: PauliSum, confusion: Confusion) -> Cost:
+def readout_cost(observable: PauliSum, errors: Errors) -> Cost:
     """The cost of measuring `corrected` instead of the observable, its words as circuits of their own."""
-    return Cost([c for c, word, _ in corrected(observable, confusion).terms if word])
+    return Cost([c for c, word, _ in corrected(observable, errors).terms if word])
 
 
-def mitigate_counts(
-    counts: Mapping[str, float], confusion: Confusion, *, method: str = "least-squares"
-) -> dict[str, float]:
+def mitigate_counts(counts: Mapping[str, float], errors: Errors, *, method: str = "least-squares") -> dict[str, float]:
     """Probabilities of the true outcomes from counts of measured ones.
 
     Args:
         counts: {"010": 5, ...}; the first bit is that of wire 0.
-        confusion: as for `readout_mitigated`.
+        errors: as for `readout_mitigated`.
         method: "least-squares" finds the probabilities (at least 0, sum 1) whose confused ones come closest to the
             measured frequencies; "inverse" gives quasi-probabilities, unbiased, some of them negative.
 
@@ -143,9 +139,11 @@ def mitigate_counts(
         measured[int(outcome, 2)] += count
     if not measured.sum() > 0 or measured.min() < 0:
         raise ArgumentError("mitigate_counts: counts are at least 0 and not all 0")
-    known = confusions(confusion, range(bits))
-    matrices: list[Array] = [known.get(w, np.eye(2)).T for w in range(bits)]  # measured from true
+    known = readout_errors(errors)
+    matrices = [known.confusion(w) for w in range(bits)]
     frequencies = measured / measured.sum()
+    for wire in range(bits):
+        _affine(known, wire)  # refuses what cannot be inverted
     found = _apply([np.asarray(np.linalg.inv(m), dtype=np.float64) for m in matrices], frequencies)
     if method == "least-squares":
         found = _nearest(matrices, frequencies, _onto_simplex(found))
@@ -161,7 +159,7 @@ def _apply(matrices: Sequence[Array], vector: Array) -> Array:
 
 
 def _onto_simplex(vector: Array) -> Array:
-    """The nearest probabilities (Smolin, Gambetta and Smith, PRL 108, 070502, 2012)."""
+    """The nearest probabilities."""
     falling = np.sort(vector)[::-1]
     over = (np.cumsum(falling) - 1) / np.arange(1, len(vector) + 1)
     return np.asarray(np.maximum(vector - over[np.flatnonzero(falling > over)[-1]], 0))

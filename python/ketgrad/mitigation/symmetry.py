@@ -98,7 +98,7 @@ def verified(
     """
     what, inside = as_tuple(observables), projector(symmetries)
     measured = [(inside @ o @ inside).simplify() for o in what] + [inside]
-    member = Member(compiled(with_noise(circuit, noise), measured, compile, options))
+    member = Member(compiled(with_noise(circuit, noise), measured, noise, compile, options))
     return Mitigated(circuit, what, [member], Quotient(), f"verified, projector of {len(inside)} words")
 
 

@@ -81,7 +81,9 @@ def twirled(
         [np.concatenate([word_angles(words[c]), word_angles(t[words[c]])]) for t, c in zip(tables, row, strict=True)]
         for row in choices
     ]
-    member = Member(compiled(_framed(noisy, places), what, compile, options), np.array(rows).reshape(len(rows), -1))
+    member = Member(
+        compiled(_framed(noisy, places), what, noise, compile, options), np.array(rows).reshape(len(rows), -1)
+    )
     shares = np.full(len(choices), 1 / len(choices))
     return Mitigated(circuit, what, [member], Linear(shares), f"twirled, {count} gates, {len(choices)} frames")
 

@@ -74,7 +74,7 @@ def zne(
         noisy = [with_noise(c, noise) for c in longer]
     else:
         raise ArgumentError(f"folding is one of {(*FOLDINGS, 'noise')}, got {folding!r}")
-    members = [Member(compiled(c, what, compile, options)) for c in noisy]
+    members = [Member(compiled(c, what, noise, compile, options)) for c in noisy]
     shown = extrapolate if isinstance(extrapolate, (str, int)) else type(extrapolate).__name__
     name = f"zne, {shown}, {folding} {', '.join(f'{s:g}' for s in met)}"
     out = Mitigated(circuit, what, members, extrapolation(extrapolate, met, asymptote), name)
