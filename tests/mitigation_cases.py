@@ -14,9 +14,7 @@ from ketgrad.expressions import Expression
 N = 3
 OBSERVABLES = [kg.Z(0), kg.Z(1) @ kg.X(2) - 0.3]
 MODEL = (
-    noise.NoiseModel()
-    .after(noise.depolarizing(0.01), n_wires=1)
-    .after(noise.depolarizing(0.02, 2), gates=["cx", "cz"])
+    noise.NoiseModel().after(noise.depolarizing(0.01), n_wires=1).after(noise.depolarizing(0.02, 2), gates=["cx", "cz"])
 )
 
 

@@ -197,8 +197,9 @@ def cdr(
         circuit: with channels, or without and `noise`.
         noise: a `NoiseModel`, or a function circuit -> circuit with channels.
         training: number of training circuits, T; 2 T + 1 circuits run for one value.
-        kept: angles of each training circuit that stay as they are, drawn; default a tenth, at least one. Angles that
-            have no evenly spaced Clifford values stay in any case.
+        kept: angles of each training circuit that stay as they are, drawn; default a third. The fewer, the more
+            values are 0, 1 or -1 and say little of the noise. Angles without Clifford values of an even distance stay
+            in any case.
         snap: "nearest": to the nearest Clifford value; "random": to any, drawn once.
         differentiate: whether gradients go through the fit too; else its slopes are frozen at each step, which is
             cheaper and is not the gradient of the values.
@@ -232,7 +233,7 @@ def _recipes(steps: Array, training: int, kept: int | None, snap: str, rng: np.r
     able = np.flatnonzero(steps > 0)
     if not len(able):
         raise CircuitError("cdr: no angle of the circuit has Clifford values to train with")
-    count = max(1, round(len(steps) / 10)) if kept is None else kept
+    count = max(1, round(len(able) / 3)) if kept is None else kept
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 0 <= count <= len(able):
         raise ArgumentError(f"cdr: kept is a number of angles from 0 to {len(able)}, got {kept!r}")
     if snap not in ("nearest", "random"):
