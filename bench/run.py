@@ -26,6 +26,7 @@ PARTS = (
     "jax_function.py",
     "anneal_classical.py",
     "noise.py",
+    "mitigation.py",
 )
 
 if __name__ == "__main__":
