@@ -2,8 +2,8 @@
 
 The circuit is the Hartree-Fock state and one rotation about YXXX between ladders of CNOTs, exact for two electrons. Its
 CNOTs have two-wire depolarizing noise of probability p, its gates on one wire a tenth of that. For every method: the
-error of the exact mitigated energy (its bias; root mean square over seeds), the cost (the square of the one-norm: by how
-much more shots are needed), and the error to expect of 1,000,000 shots for each measured basis, from bias and variance.
+error of the exact mitigated energy (its bias; root mean square over seeds), the cost (square of the one-norm: how many
+times as many shots are needed), and the error to expect of 1,000,000 shots of each basis, from both.
 Before: the optimum against FCI, gradients against differences, and every method must take half of the error away.
 """
 
