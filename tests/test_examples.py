@@ -16,6 +16,7 @@ threadpoolctl = pytest.importorskip("threadpoolctl", reason="comes with scikit-l
 
 NEEDS = {
     "kernel_svc.py": ["sklearn"],
+    "noisy_training.py": ["sklearn"],
     "maxcut.py": ["scipy", "networkx"],
     "reuploading.py": ["scipy", "sklearn"],
     "torch_digits.py": ["sklearn", "ketgrad.torch"],

@@ -114,6 +114,18 @@ def test_gradients_from_shots() -> None:
     assert 0 < np.abs(found - exact).max() < 0.2
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_backends_and_dtypes_agree(name: str, backend: str, precision: Any) -> None:
+    (w, x), c = point(), np.ones((4, 2))
+    wanted, found = (METHODS[name](**k) for k in ({}, {"backend": backend, "dtype": precision.dtype}))
+    assert found.backend == backend and found.dtype == precision.dtype
+    atol = 1e-10 if precision.dtype == "complex128" else 2e-3  # of extrapolated single precision
+    np.testing.assert_allclose(found(w, x), wanted(w, x), atol=atol)
+    ours, theirs = (m.forward(w, x)[1](c) for m in (found, wanted))
+    np.testing.assert_allclose(ours.weights, theirs.weights, atol=10 * atol)
+    np.testing.assert_allclose(ours.inputs, theirs.inputs, atol=10 * atol)
+
+
 # values, by dense matrices
 
 
