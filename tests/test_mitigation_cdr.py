@@ -16,7 +16,6 @@ from ketgrad.mitigation import Mitigated, cdr
 from ketgrad.mitigation.cdr import FREE, NEAREST, Angles, Training, clifford_step
 from ketgrad.mitigation.noisy import noiseless
 
-
 DAMPED = MODEL.after(noise.amplitude_damping(0.15), n_wires=1)
 
 

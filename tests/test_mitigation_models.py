@@ -126,6 +126,23 @@ def test_backends_and_dtypes_agree(name: str, backend: str, precision: Any) -> N
     np.testing.assert_allclose(ours.inputs, theirs.inputs, atol=10 * atol)
 
 
+@pytest.mark.parametrize("name", ["zne", "twirled", "verified", "cdr", "zne of twirled"])
+def test_trajectories_and_their_standard_errors(name: str) -> None:
+    (w, x), exact = point(), METHODS[name]()
+    sampled = (
+        METHODS[name](method="trajectories", trajectories=300, seed=4)
+        if "zne of" not in name
+        else zne(
+            circuit(), OBSERVABLES, MODEL, compile=partial(twirled, frames=3), method="trajectories", trajectories=300
+        )
+    )
+    values, errors = sampled.with_standard_errors(w, x)
+    np.testing.assert_array_equal(values, sampled(w, x))
+    assert (errors >= 0).all() and 0 < errors.max() < 0.2
+    assert (np.abs(values - exact(w, x)) < 5 * errors + 1e-9).all()
+    np.testing.assert_array_equal(exact.with_standard_errors(w, x[0])[1], 0)
+
+
 # values, by dense matrices
 
 

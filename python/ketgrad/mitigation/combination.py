@@ -172,6 +172,19 @@ class Mitigated:
         spread = np.einsum("bmkn,bkn->bm", self._slopes(back, len(x)) ** 2, variance)
         return (values, spread) if batched else (values[0], spread[0])
 
+    def with_standard_errors(self, weights: Any = None, inputs: Any = None) -> tuple[Array, Array]:
+        """Mitigated values, and bounds of the standard errors that trajectories leave them, each (M,) or (B, M).
+
+        The circuits' errors are added with the sizes of the slopes, for their paths have a seed in common and may not
+        be independent. 0 by density matrices.
+        """
+        w, x, batched = parameters(weights, inputs, self.n_weights, self.n_inputs)
+        parts = [m.standard_errors(w, x) for m in self.members]
+        found, errors = (np.concatenate([p[k] for p in parts], axis=1) for k in (0, 1))
+        values, back = self.combine(found)
+        spread = np.einsum("bmkn,bkn->bm", np.abs(self._slopes(back, len(x))), errors)
+        return (values, spread) if batched else (values[0], spread[0])
+
     def jacobian(self, weights: Any = None, inputs: Any = None) -> Jacobian:
         """Derivatives of every value by every weight (.., M, P) and input (.., M, F), exact."""
         w, x, batched = parameters(weights, inputs, self.n_weights, self.n_inputs)
