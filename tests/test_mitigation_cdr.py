@@ -141,5 +141,7 @@ def test_refusals() -> None:
             make(kept=kept)
     with pytest.raises(ArgumentError, match="'nearest' or 'random'"):
         make(snap="closest")
+    with pytest.raises(ArgumentError, match="at most 4,096 training circuits"):
+        make(training=5000)
     with pytest.raises(ArgumentError, match="ridge is above 0"):
         make(ridge=0.0)
