@@ -13,7 +13,14 @@ from mitigation_cases import MODEL, OBSERVABLES, N, assert_derivatives, circuit,
 
 import ketgrad as kg
 from ketgrad import noise
-from ketgrad.errors import ArgumentError, ArgumentTypeError, CircuitError, NotDifferentiableError, ParameterError
+from ketgrad.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CheckpointError,
+    CircuitError,
+    NotDifferentiableError,
+    ParameterError,
+)
 from ketgrad.mitigation import Linear, Mitigated, acceptance, cdr, fold_global, pec, twirled, verified, zne
 from ketgrad.mitigation.folding import folded
 
@@ -256,6 +263,12 @@ def test_verification_finds_what_a_symmetry_can_see() -> None:
 
 
 # refusals
+
+
+def test_no_file_describes_it(tmp_path: Any) -> None:
+    with pytest.raises(CheckpointError, match="save its circuit"):
+        METHODS["zne"]().save(tmp_path / "model.kg")
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_second_derivatives_of_what_is_no_fixed_combination() -> None:

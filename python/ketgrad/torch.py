@@ -216,8 +216,6 @@ def _model(model: Any, observables: Any) -> Model | Mitigated:
 def _named(model: Model | Mitigated, shots: int | None) -> tuple[str, LayerFunction]:
     """A name that says what is computed, and the function with this name, one for all layers of this process."""
     try:
-        if isinstance(model, Mitigated):
-            raise CheckpointError("a file describes one circuit")
         header, arrays = to_document(model)
         said = json.dumps([header, model.backend, shots], sort_keys=True).encode()
         digest = hashlib.sha256(b"".join([said, *(k.encode() + a.tobytes() for k, a in sorted(arrays.items()))]))
