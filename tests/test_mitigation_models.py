@@ -23,6 +23,7 @@ from ketgrad.errors import (
 )
 from ketgrad.mitigation import Linear, Mitigated, acceptance, cdr, fold_global, pec, twirled, verified, zne
 from ketgrad.mitigation.folding import folded
+from ketgrad.model import compile_circuit
 
 SYMMETRY = kg.Z(0) @ kg.Z(2)
 METHODS: dict[str, Any] = {
@@ -136,13 +137,11 @@ def test_backends_and_dtypes_agree(name: str, backend: str, precision: Any) -> N
 @pytest.mark.parametrize("name", ["zne", "twirled", "verified", "cdr", "zne of twirled"])
 def test_trajectories_and_their_standard_errors(name: str) -> None:
     (w, x), exact = point(), METHODS[name]()
-    sampled = (
-        METHODS[name](method="trajectories", trajectories=300, seed=4)
-        if "zne of" not in name
-        else zne(
-            circuit(), OBSERVABLES, MODEL, compile=partial(twirled, frames=3), method="trajectories", trajectories=300
-        )
-    )
+    paths: dict[str, Any] = {"method": "trajectories", "trajectories": 300}
+    if name == "zne of twirled":
+        sampled = METHODS[name](**paths)
+    else:
+        sampled = METHODS[name](compile=partial(compile_circuit, seed=4), **paths)
     values, errors = sampled.with_standard_errors(w, x)
     np.testing.assert_array_equal(values, sampled(w, x))
     assert (errors >= 0).all() and 0 < errors.max() < 0.2

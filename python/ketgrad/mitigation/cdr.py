@@ -183,7 +183,7 @@ def cdr(
     kept: int | None = None,
     snap: str = "nearest",
     differentiate: bool = False,
-    ridge: float = 1e-9,
+    ridge: float = 1e-5,
     seed: Seed = 0,
     compile: Compile | None = None,
     **options: Any,
@@ -204,7 +204,8 @@ def cdr(
         snap: "nearest": to the nearest Clifford value; "random": to any, drawn once.
         differentiate: whether gradients go through the fit too; else its slopes are frozen at each step, which is
             cheaper and is not the gradient of the values.
-        ridge: added to the variance of the noisy training values, so that the fit exists where they are all equal.
+        ridge: added to the variance of the noisy training values, so that where these hardly differ the slope stays
+            near 1, and is not the quotient of two errors.
         seed: of the training circuits.
         compile, options: as for `zne`.
 
