@@ -27,6 +27,7 @@ PARTS = (
     "anneal_classical.py",
     "mitigation.py",
     "noise.py",
+    "mitigation.py",
 )
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def test_training_circuits_are_near_clifford(snap: str) -> None:
 
 
 def test_values_are_the_fit_by_hand() -> None:
-    (w, x), model = point(), make(kept=6, seed=1)
+    (w, x), model = point(), make(kept=6, seed=1, ridge=1e-14)
     member, noisy = model.members[0], MODEL.apply(circuit())
     twin = member.angles.circuit  # type: ignore[attr-defined]
     rows = member.expand(w.ravel(), x)[1]
@@ -107,7 +107,7 @@ def test_noise_that_scales_and_shifts_is_undone() -> None:
     c.ry(w[0], 0).rx(w[1], 1).cx(0, 1).ry(w[2], 1).i(1)
     damped = noise.NoiseModel().after(noise.amplitude_damping(0.2), ["i"])
     weights = np.array([0.7, 1.1, -0.5])
-    found, ideal = cdr(c, kg.Z(1), damped, kept=1)(weights), kg.compile(c, kg.Z(1))(weights)
+    found, ideal = cdr(c, kg.Z(1), damped, kept=1, ridge=1e-14)(weights), kg.compile(c, kg.Z(1))(weights)
     np.testing.assert_allclose(found, ideal, atol=1e-6)
     assert abs(kg.compile(damped.apply(c), kg.Z(1))(weights) - ideal)[0] > 0.1
 
@@ -141,5 +141,7 @@ def test_refusals() -> None:
             make(kept=kept)
     with pytest.raises(ArgumentError, match="'nearest' or 'random'"):
         make(snap="closest")
+    with pytest.raises(ArgumentError, match="at most 4,096 training circuits"):
+        make(training=5000)
     with pytest.raises(ArgumentError, match="ridge is above 0"):
         make(ridge=0.0)

@@ -13,9 +13,17 @@ from mitigation_cases import MODEL, OBSERVABLES, N, assert_derivatives, circuit,
 
 import ketgrad as kg
 from ketgrad import noise
-from ketgrad.errors import ArgumentError, ArgumentTypeError, CircuitError, NotDifferentiableError, ParameterError
+from ketgrad.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CheckpointError,
+    CircuitError,
+    NotDifferentiableError,
+    ParameterError,
+)
 from ketgrad.mitigation import Linear, Mitigated, acceptance, cdr, fold_global, pec, twirled, verified, zne
 from ketgrad.mitigation.folding import folded
+from ketgrad.model import compile_circuit
 
 SYMMETRY = kg.Z(0) @ kg.Z(2)
 METHODS: dict[str, Any] = {
@@ -124,6 +132,21 @@ def test_backends_and_dtypes_agree(name: str, backend: str, precision: Any) -> N
     ours, theirs = (m.forward(w, x)[1](c) for m in (found, wanted))
     np.testing.assert_allclose(ours.weights, theirs.weights, atol=10 * atol)
     np.testing.assert_allclose(ours.inputs, theirs.inputs, atol=10 * atol)
+
+
+@pytest.mark.parametrize("name", ["zne", "twirled", "verified", "cdr", "zne of twirled"])
+def test_trajectories_and_their_standard_errors(name: str) -> None:
+    (w, x), exact = point(), METHODS[name]()
+    paths: dict[str, Any] = {"method": "trajectories", "trajectories": 300}
+    if name == "zne of twirled":
+        sampled = METHODS[name](**paths)
+    else:
+        sampled = METHODS[name](compile=partial(compile_circuit, seed=4), **paths)
+    values, errors = sampled.with_standard_errors(w, x)
+    np.testing.assert_array_equal(values, sampled(w, x))
+    assert (errors >= 0).all() and 0 < errors.max() < 0.2
+    assert (np.abs(values - exact(w, x)) < 5 * errors + 1e-9).all()
+    np.testing.assert_array_equal(exact.with_standard_errors(w, x[0])[1], 0)
 
 
 # values, by dense matrices
@@ -239,6 +262,12 @@ def test_verification_finds_what_a_symmetry_can_see() -> None:
 
 
 # refusals
+
+
+def test_no_file_describes_it(tmp_path: Any) -> None:
+    with pytest.raises(CheckpointError, match="save its circuit"):
+        METHODS["zne"]().save(tmp_path / "model.kg")
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_second_derivatives_of_what_is_no_fixed_combination() -> None:

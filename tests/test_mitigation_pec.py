@@ -95,6 +95,13 @@ def test_the_exact_sum_has_no_bias(name: str) -> None:
     np.testing.assert_allclose(gradients[0].inputs, gradients[1].inputs, atol=1e-11)
 
 
+def test_words_fall_on_the_wires_of_their_channel() -> None:
+    rule = noise.NoiseModel().after(noise.pauli({"XZ": 0.1, "IY": 0.05, "ZI": 0.02}), ["cx"])
+    c = kg.Circuit(3).ry(0.4, 2).rx(0.9, 0).ry(0.3, 1).cx(2, 0).rx(0.5, 2)
+    observables = [kg.Z(0), kg.X(2) @ kg.Y(0), kg.Y(2) @ kg.Z(1)]
+    np.testing.assert_allclose(pec(c, observables, rule)(), kg.compile(c, observables)(), atol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["depolarizing", "amplitude damping"])
 def test_samples_have_no_bias(name: str) -> None:
     rule = noise.NoiseModel().after(CHANNELS[name], n_wires=1).after(CHANNELS[name], ["cx"], on="each")

@@ -12,7 +12,7 @@ from mitigation_cases import MODEL, OBSERVABLES, assert_derivatives, circuit, po
 
 import ketgrad as kg
 from ketgrad import noise
-from ketgrad.errors import ArgumentError, GateMatrixError
+from ketgrad.errors import ArgumentError, ArgumentTypeError, GateMatrixError
 from ketgrad.mitigation import corrected, mitigate_counts, readout_cost, readout_mitigated, zne
 
 PAIRS = {0: (0.02, 0.07), 1: (0.1, 0.0), 2: (0.04, 0.05)}
@@ -141,6 +141,12 @@ def test_refusals() -> None:
     for counts in ({}, {"0": 1, "01": 1}, {"": 1}, {"0" * 15: 1}):
         with pytest.raises(ArgumentError, match="1 to 14 bits"):
             mitigate_counts(counts, 0.1)
+    with pytest.raises(ArgumentError, match="outcomes are bits, got '2'"):
+        mitigate_counts({"2": 1}, 0.1)
+    with pytest.raises(ArgumentTypeError, match="counts are"):
+        mitigate_counts([3, 4], 0.1)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match="observable such as"):
+        corrected(0.5, 0.1)  # type: ignore[arg-type]
     for wrong in ({"0": 0}, {"0": -1, "1": 3}):
         with pytest.raises(ArgumentError, match="not all 0"):
             mitigate_counts(wrong, 0.1)

@@ -22,6 +22,7 @@ from .model import Model, compile_circuit
 from .pauli import PauliSum
 
 if TYPE_CHECKING:
+    from .mitigation.combination import Mitigated
     from .noise.channel import Channel
 
 KIND = "model"
@@ -65,7 +66,7 @@ def _file(path: Any) -> Path:
     return path
 
 
-def to_document(model: Model) -> tuple[dict[str, Any], Arrays]:
+def to_document(model: Model | Mitigated) -> tuple[dict[str, Any], Arrays]:
     """A model as JSON values and arrays; `from_document` is its inverse, bit for bit."""
     circuit = model.circuit
     arrays: Arrays = {}

@@ -33,6 +33,7 @@ Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 FREE = np.iinfo(np.int64).max  # an angle that is left as it is
 NEAREST = FREE - 1  # an angle that goes to the nearest Clifford value
+MOST = 4096  # training circuits
 
 
 class Angles:
@@ -182,7 +183,7 @@ def cdr(
     kept: int | None = None,
     snap: str = "nearest",
     differentiate: bool = False,
-    ridge: float = 1e-9,
+    ridge: float = 1e-5,
     seed: Seed = 0,
     compile: Compile | None = None,
     **options: Any,
@@ -203,7 +204,8 @@ def cdr(
         snap: "nearest": to the nearest Clifford value; "random": to any, drawn once.
         differentiate: whether gradients go through the fit too; else its slopes are frozen at each step, which is
             cheaper and is not the gradient of the values.
-        ridge: added to the variance of the noisy training values, so that the fit exists where they are all equal.
+        ridge: added to the variance of the noisy training values, so that where these hardly differ the slope stays
+            near 1, and is not the quotient of two errors.
         seed: of the training circuits.
         compile, options: as for `zne`.
 
@@ -213,7 +215,9 @@ def cdr(
     """
     what, noisy = as_tuple(observables), with_noise(circuit, noise)
     angles = Angles(noisy)
-    recipes = _recipes(angles.steps, check_shots(training), kept, snap, generator(seed))
+    if check_shots(training) > MOST:
+        raise ArgumentError(f"cdr: at most {MOST:,} training circuits, got {training}; a line needs a few")
+    recipes = _recipes(angles.steps, training, kept, snap, generator(seed))
     if not ridge > 0:
         raise ArgumentError(f"cdr: the ridge is above 0, got {ridge!r}")
     members = [
@@ -240,6 +244,6 @@ def _recipes(steps: Array, training: int, kept: int | None, snap: str, rng: np.r
         raise ArgumentError(f"cdr: snap is 'nearest' or 'random', got {snap!r}")
     out = np.full((training, len(steps)), FREE)
     out[:, able] = NEAREST if snap == "nearest" else rng.integers(4, size=(training, len(able)))
-    for row in out:
-        row[rng.choice(able, count, replace=False)] = FREE
+    drawn = rng.random((training, len(able))).argsort(axis=1)[:, :count]
+    np.put_along_axis(out, able[drawn], FREE, axis=1)
     return out

@@ -9,14 +9,14 @@ Shapes: P weights, B samples of F inputs, M observables, K circuits with N value
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arguments import output_cotangents, parameters
 from ..circuit import Circuit
-from ..errors import ArgumentError, NotDifferentiableError
+from ..errors import ArgumentError, CheckpointError, NotDifferentiableError
 from ..model import Gradients, Jacobian
 from ..pauli import PauliSum
 from ..simulator import Seed, check_shots, generator
@@ -25,6 +25,10 @@ from .cost import Cost, split_shots
 from .member import Member, Run
 
 Array = npt.NDArray[np.float64]
+_NO_FILE = (
+    "a mitigated model is several circuits, and no file describes it; save its circuit, as in "
+    "kg.compile(model.circuit, model.observables).save(path)"
+)
 Back = Callable[[Array], Array]  # cotangents (B, M) of mitigated values -> (B, K, N) of the circuits' values
 
 
@@ -172,6 +176,19 @@ class Mitigated:
         spread = np.einsum("bmkn,bkn->bm", self._slopes(back, len(x)) ** 2, variance)
         return (values, spread) if batched else (values[0], spread[0])
 
+    def with_standard_errors(self, weights: Any = None, inputs: Any = None) -> tuple[Array, Array]:
+        """Mitigated values, and bounds of the standard errors that trajectories leave them, each (M,) or (B, M).
+
+        The circuits' errors are added with the sizes of the slopes, for their paths have a seed in common and may not
+        be independent. 0 by density matrices.
+        """
+        w, x, batched = parameters(weights, inputs, self.n_weights, self.n_inputs)
+        parts = [m.standard_errors(w, x) for m in self.members]
+        found, errors = (np.concatenate([p[k] for p in parts], axis=1) for k in (0, 1))
+        values, back = self.combine(found)
+        spread = np.einsum("bmkn,bkn->bm", np.abs(self._slopes(back, len(x))), errors)
+        return (values, spread) if batched else (values[0], spread[0])
+
     def jacobian(self, weights: Any = None, inputs: Any = None) -> Jacobian:
         """Derivatives of every value by every weight (.., M, P) and input (.., M, F), exact."""
         w, x, batched = parameters(weights, inputs, self.n_weights, self.n_inputs)
@@ -236,6 +253,23 @@ class Mitigated:
     def report(self, weights: Any = None, inputs: Any = None) -> str:
         """The method and its cost, in words."""
         return f"{self.name}: {self.cost(weights, inputs)}"
+
+    @property
+    def options(self) -> NoReturn:
+        """What a file would have to hold beside circuit and observables; see `Model.options`.
+
+        Raises:
+            CheckpointError: always: it would be the noise and all circuits.
+        """
+        raise CheckpointError(_NO_FILE)
+
+    def save(self, path: Any, weights: Any = None) -> NoReturn:
+        """There is no file of a mitigated model.
+
+        Raises:
+            CheckpointError: always; it says what to save instead.
+        """
+        raise CheckpointError(_NO_FILE)
 
     def __repr__(self) -> str:
         return (

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ArgumentError, ParameterError
+from ..simulator import check_shots
 
 Array = npt.NDArray[np.float64]
 
@@ -52,7 +53,7 @@ class Cost:
         if allocation not in ("optimal", "uniform"):
             raise ArgumentError(f"allocation is 'optimal' or 'uniform', got {allocation!r}")
         total = each.sum() ** 2 if allocation == "optimal" else self.circuits * (each**2).sum()
-        return float(total / shots)
+        return float(total / check_shots(shots))
 
     def shots_for(self, error: float, deviation: npt.ArrayLike = 1.0, *, allocation: str = "optimal") -> int:
         """How many shots in all a standard error asks for."""
@@ -63,7 +64,7 @@ class Cost:
 
     def split(self, shots: int, deviation: npt.ArrayLike = 1.0) -> npt.NDArray[np.int64]:
         """The best shots of each circuit, (K,), at least one for each."""
-        return split_shots(shots, self.coefficients * self._deviations(deviation))
+        return split_shots(check_shots(shots), self.coefficients * self._deviations(deviation))
 
     def _deviations(self, deviation: npt.ArrayLike) -> Array:
         found = np.asarray(deviation, dtype=np.float64)

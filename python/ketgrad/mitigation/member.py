@@ -99,6 +99,16 @@ class Member:
 
         return values, pullback
 
+    def standard_errors(self, w: Array, x: Array) -> tuple[Array, Array]:
+        """Values (B, R, N), and the standard errors that trajectories leave them."""
+        own, rows = self.expand(w, x)
+        shape = (*rows.shape[:2], len(self.model.observables))
+        method = getattr(self.model, "with_standard_errors", None)
+        if method is None:
+            return self.model(own, _flat(rows)).reshape(shape), np.zeros(shape)
+        values, errors = method(own, _flat(rows))
+        return values.reshape(shape), errors.reshape(shape)
+
     def estimate(self, w: Array, x: Array, run: Run) -> tuple[Array, Array]:
         """Values (B, R, N) from shots, and their variances."""
         own, rows = self.expand(w, x)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..circuit import Circuit, Gate
 from ..errors import ArgumentError
 from ..gate_spec import CHANNEL
+from ..memory import require_bytes
 from ..noise.channel import Channel
 from ..simulator import Seed, check_shots, generator
 from .combination import Linear, Mitigated
@@ -68,7 +69,8 @@ def pec(
     if samples is None:
         choices, coefficients = _all(sites)
     else:
-        choices, coefficients = _drawn(sites, check_shots(samples), generator(seed))
+        require_bytes(32 * check_shots(samples) * len(sites), f"{samples} samples")
+        choices, coefficients = _drawn(sites, samples, generator(seed))
     members, order = _members(noisy, sites, choices, lambda c: compiled(c, what, noise, compile, options))
     name = f"pec, gamma {gamma:.6g}, {len(sites)} channels, " + ("exact" if samples is None else f"{samples} samples")
     out = Mitigated(circuit, what, members, Linear(coefficients[order]), name)

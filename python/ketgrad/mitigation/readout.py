@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..circuit import Circuit
-from ..errors import ArgumentError, GateMatrixError
+from ..errors import ArgumentError, ArgumentTypeError, GateMatrixError
 from ..noise.readout import ReadoutErrors, flips
 from ..pauli import I, PauliSum, X, Y, Z
 from .combination import Linear, Mitigated
@@ -58,6 +58,8 @@ def corrected(observable: PauliSum, errors: Errors) -> PauliSum:
     Raises:
         GateMatrixError: errors that cannot be undone.
     """
+    if not isinstance(observable, PauliSum):
+        raise ArgumentTypeError(f"readout: an observable such as kg.Z(0), got {type(observable).__name__}")
     known, out = readout_errors(errors), PauliSum()
     for coefficient, word, _ in observable.without_patterns().terms:
         factors = []
@@ -128,6 +130,8 @@ def mitigate_counts(counts: Mapping[str, float], errors: Errors, *, method: str 
     """
     if method not in ("least-squares", "inverse"):
         raise ArgumentError(f"mitigate_counts: method is 'least-squares' or 'inverse', got {method!r}")
+    if not isinstance(counts, Mapping) or not all(isinstance(k, str) for k in counts):
+        raise ArgumentTypeError(f'mitigate_counts: counts are {{"010": 5, ...}}, got {counts!r:.60}')
     lengths = {len(k) for k in counts}
     if len(lengths) != 1 or not 0 < (bits := lengths.pop()) <= MAX_COUNTED_WIRES:
         raise ArgumentError(
@@ -136,6 +140,8 @@ def mitigate_counts(counts: Mapping[str, float], errors: Errors, *, method: str 
         )
     measured = np.zeros(2**bits)
     for outcome, count in counts.items():
+        if set(outcome) - {"0", "1"}:
+            raise ArgumentError(f"mitigate_counts: outcomes are bits, got {outcome!r}")
         measured[int(outcome, 2)] += count
     if not measured.sum() > 0 or measured.min() < 0:
         raise ArgumentError("mitigate_counts: counts are at least 0 and not all 0")

@@ -19,6 +19,7 @@ from ..circuit import Circuit, Gate
 from ..errors import ArgumentError, ArgumentTypeError, CircuitError
 from ..gate_spec import GateSpec
 from ..gates import find
+from ..memory import require_bytes
 from ..pauli import word_matrix
 from ..simulator import Seed, check_shots, generator
 from .combination import Linear, Mitigated
@@ -73,19 +74,24 @@ def twirled(
                 f"twirled: {count} gates have 16^{count} frames; give frames=, a number of them to draw"
             )
         choices = np.array(list(itertools.product(range(16), repeat=count)), dtype=np.int64)
+        counts = np.ones(len(choices), dtype=np.int64)
     else:
-        choices = generator(seed).integers(16, size=(check_shots(frames), count))
-    tables = [conjugated(noisy.gates[k].spec, noisy.gates[k].inverse) for k in places]
-    words = list(tables[0])
-    rows = [
-        [np.concatenate([word_angles(words[c]), word_angles(t[words[c]])]) for t, c in zip(tables, row, strict=True)]
-        for row in choices
-    ]
-    member = Member(
-        compiled(_framed(noisy, places), what, noise, compile, options), np.array(rows).reshape(len(rows), -1)
-    )
-    shares = np.full(len(choices), 1 / len(choices))
-    return Mitigated(circuit, what, [member], Linear(shares), f"twirled, {count} gates, {len(choices)} frames")
+        require_bytes(16 * check_shots(frames) * count, f"{frames} frames")
+        drawn = generator(seed).integers(16, size=(frames, count))
+        choices, counts = np.unique(drawn, axis=0, return_counts=True)  # equal ones run once
+    rows = _angles([conjugated(noisy.gates[k].spec, noisy.gates[k].inverse) for k in places], choices)
+    member = Member(compiled(_framed(noisy, places), what, noise, compile, options), rows)
+    shares = counts / counts.sum()
+    return Mitigated(circuit, what, [member], Linear(shares), f"twirled, {count} gates, {int(counts.sum())} frames")
+
+
+def _angles(tables: list[dict[str, str]], choices: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """(R, 8 gates) of the words before and after every gate."""
+    parts = []
+    for table, chosen in zip(tables, choices.T, strict=True):
+        known = np.array([np.concatenate([word_angles(before), word_angles(after)]) for before, after in table.items()])
+        parts.append(known[chosen])
+    return np.concatenate(parts, axis=1)
 
 
 def _framed(noisy: Circuit, places: list[int]) -> Circuit:
