@@ -194,7 +194,10 @@ def test_looks():
     text = repr(model)
     assert text.startswith("NoisyModel(2 wires, 10 gates, 12 channels, 4 weights, 2 inputs, 1 observables, complex128")
     assert text.endswith(", density)")
-    assert "KRAUS" in model.disassembly()
+    assert "KRAUS" in model.disassembly() and model.disassembly().startswith("; 4 qubits")
+    paths = kg.compile(layered(), kg.Z(0), noise=DEVICE, method="trajectories")
+    assert repr(paths).endswith(", trajectories)") and paths.disassembly().startswith("; 2 qubits, 22 instructions")
+    assert "4 qubits" in model.plan() and "2 qubits" in paths.plan()
     assert kg.compile(layered(), kg.Z(0)).options == {}
 
 

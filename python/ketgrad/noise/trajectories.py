@@ -115,7 +115,7 @@ class TrajectoryPlan(Plan):
 
     @property
     def runs(self) -> Program:
-        return self.single.program
+        return self.rows.single.program
 
     def kept_bytes(self, batch_size: int) -> int:
         return min(KEPT_BYTES, batch_size * self.trajectories * self.rows.state_bytes)
