@@ -127,12 +127,12 @@ def test_the_budget_of_a_standard_error_is_the_cheapest():
     space = PathSpace([np.array([0.999, *[0.001 / 3] * 3])] * 100)
     for error in (1e-1, 1e-2, 2e-3, 1e-3, 1e-4, 3e-6):
         budget = space.budget(0.3, error)
-        costs = [sum(map(space.ways, range(m))) + max(32, 1.1 * (space.tail(m) * 0.3 / error) ** 2) for m in range(6)]
+        costs = [sum(map(space.ways, range(m))) + max(32, 1.25 * (space.tail(m) * 0.3 / error) ** 2) for m in range(6)]
         assert budget == np.ceil(min(costs))
         paths = space.paths(budget, (0,))
         assert 0.3 * paths.tail / np.sqrt(paths.draws) <= error
     assert space.budget(0.3, 1e-3) == 301 + 32
-    assert PathSpace([np.full(4, 0.25)] * 1000).budget(1.0, 0.1) == 111
+    assert PathSpace([np.full(4, 0.25)] * 1000).budget(1.0, 0.1) == 125
     assert PathSpace([np.array([0.9, 0.1])] * 5).budget(1.0, 1e-9) == 32
     assert PathSpace([]).budget(1.0, 1e-9) == 1
 

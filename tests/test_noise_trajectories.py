@@ -153,8 +153,8 @@ def test_operators_that_cannot_be_undone_cut_the_sweep(backend: str):
 # some paths: unbiased, with the right standard errors
 
 
-def noisy_layers(n: int, depth: int, channel: noise.Channel, pair: noise.Channel | None = None) -> kg.Circuit:
-    circuit = kg.Circuit(n)
+def noisy_layers(n: int, depth: int, channel: noise.Channel, pair: noise.Channel | None = None, start=None):
+    circuit = kg.Circuit(n) if start is None else kg.Circuit(n).prepare(start)
     w = circuit.weights(n * depth)
     for layer in range(depth):
         for wire in range(n):
@@ -280,7 +280,8 @@ def test_chunks_change_nothing(backend: str, batch: int, monkeypatch: pytest.Mon
 
 
 def test_paths_leave_the_usual_one_where_its_states_are_kept(backend: str):
-    circuit = noisy_layers(3, 3, noise.amplitude_damping(0.05), noise.depolarizing(0.02, 2))
+    start = reference.random_state(3, np.random.default_rng(6))
+    circuit = noisy_layers(3, 3, noise.amplitude_damping(0.05), noise.depolarizing(0.02, 2), start)
     circuit.channel(noise.reset(), 1).ry(0.3, 1)
     weights, none, c = np.linspace(0.1, 2.5, 9), np.zeros((1, 0)), np.array([[[0.4, -1.1]]])
     plans = [planned(circuit, [kg.Z(0), kg.X(1)], backend, trajectories=600, seed=2)[0] for _ in range(2)]
@@ -324,6 +325,7 @@ def test_parameter_shift_agrees_with_the_adjoint_method(backend: str, name: str)
         circuit, [kg.Z(0) + kg.X(1), kg.Y(2)], method="trajectories", trajectories=40, seed=3, backend=backend
     )
     weights, inputs = np.array([0.3, 0.7, 1.1, 0.4]), np.array([[0.3, 0.2], [0.6, -0.4], [1, 2]])
+    assert "matrix=s" in model.disassembly()  # what runs are single paths
     exact, shifted = (model.jacobian(weights, inputs, method=m) for m in ("adjoint", "parameter-shift"))
     assert np.allclose(exact.weights, shifted.weights, rtol=0, atol=1e-12)
     assert np.allclose(exact.inputs, shifted.inputs, rtol=0, atol=1e-12)

@@ -131,7 +131,7 @@ class PathSpace:
             cost += self.ways(m - 1) if m else 0.0
             if cost >= best:
                 break
-            draws = max(FEWEST, 1.1 * (self.tail(m) * spread / error) ** 2) if self.tail(m) else 0.0
+            draws = max(FEWEST, 1.25 * (self.tail(m) * spread / error) ** 2) if self.tail(m) else 0.0
             best = min(best, cost + draws)
         return int(min(np.ceil(best), 2.0**62))
 

@@ -66,8 +66,8 @@ class TrajectoryPlan(Plan):
         self.rows = PathRows(program, dtype, backend)
         self._outputs, self._least = outputs, least
         limit = -0.25 * float(np.log(np.finfo(dtype).eps))  # 1e4 and 50: what undoing may multiply errors by
-        self._router = Router(self.rows.single, self.rows.space, limit)
-        self.routes = lru_cache(maxsize=2)(self._routes)
+        self._router = Router(self.rows.single, self.rows.space, self.rows.state_bytes, limit)
+        self.routes = lru_cache(maxsize=8)(self._routes)
 
     # values
 
