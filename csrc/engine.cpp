@@ -52,7 +52,8 @@ class EngineOf final : public Engine {
 
   explicit EngineOf(Source source) : id_(next_engine.fetch_add(1)), source_(std::move(source)) {}
 
-  std::unique_ptr<Tape> forward(const Batch& batch, double* values, bool keep, const Poll& poll) const override {
+  std::unique_ptr<Tape> forward(const Batch& batch, double* values, void* states, bool keep,
+                                const Poll& poll) const override {
     const FlushDenormals flush;
     Watch watch(poll);
     const Job job = plan(batch, true, false, false);
@@ -71,6 +72,10 @@ class EngineOf final : public Engine {
       Real* const psi = kept ? tape->ket(index, unit) : scratch.ket.template as<Real>();
       unit.forward(psi);
       unit.values(psi, values + job.first(index) * source_.terms.size());
+      if (!states) return;
+      unit.to_logical(psi);
+      unit.unpack(psi, static_cast<Real*>(states) + (job.first(index) << (source_.n_bits + 1)));
+      if (kept) unit.from_logical(psi);
     });
     if (!kept) return nullptr;
     return tape;

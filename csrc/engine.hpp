@@ -62,8 +62,9 @@ class Engine {
  public:
   virtual ~Engine() = default;
 
-  // values (size, terms).
-  virtual std::unique_ptr<Tape> forward(const Batch& batch, double* values, bool keep, const Poll& poll) const = 0;
+  // values (size, terms); `states`, unless null, as of `states`.
+  virtual std::unique_ptr<Tape> forward(const Batch& batch, double* values, void* states, bool keep,
+                                        const Poll& poll) const = 0;
 
   // `tape` may be null.
   virtual void pullback(const Batch& batch, const Cotangents& cotangents, Tape* tape, const Pulled& out,

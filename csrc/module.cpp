@@ -32,10 +32,14 @@ class Plan {
   py::tuple forward(const Doubles& shared, const Doubles& per_sample, bool keep, const MaybeArray& initial) const {
     const Batch batch = check(shared, per_sample, initial);
     Doubles values({static_cast<py::ssize_t>(batch.size), n_terms_});
-    double* out = values.mutable_data();
-    std::unique_ptr<Tape> tape;
-    outside_gil([&] { tape = engine_->forward(batch, out, keep, poll_signals); });
-    return py::make_tuple(values, tape ? py::cast(std::move(tape)) : py::none());
+    return py::make_tuple(values, run(batch, values.mutable_data(), nullptr, keep));
+  }
+
+  py::tuple states_and_tape(const Doubles& shared, const Doubles& per_sample, const MaybeArray& initial) const {
+    const Batch batch = check(shared, per_sample, initial);
+    Doubles values({static_cast<py::ssize_t>(batch.size), n_terms_});
+    py::array out = new_states({static_cast<py::ssize_t>(batch.size)});
+    return py::make_tuple(out, run(batch, values.mutable_data(), out.mutable_data(), true));
   }
 
   py::tuple pullback(const Doubles& shared, const Doubles& per_sample, const Doubles& cotangents, Tape* tape, bool each,
@@ -84,6 +88,12 @@ class Plan {
   }
 
  private:
+  py::object run(const Batch& batch, double* values, void* states, bool keep) const {
+    std::unique_ptr<Tape> tape;
+    outside_gil([&] { tape = engine_->forward(batch, values, states, keep, poll_signals); });
+    return tape ? py::cast(std::move(tape)) : py::none();
+  }
+
   Batch check(const Doubles& shared, const Doubles& per_sample, const MaybeArray& initial) const {
     Batch out = batch_of(shared, per_sample, n_shared_, n_per_sample_);
     if (initial) {
@@ -242,6 +252,8 @@ PYBIND11_MODULE(_core, m) {
            py::arg("cotangents").noconvert(), py::arg("tape").none(true), py::arg("each"), py::arg("initial"),
            py::arg("bras"), py::arg("to_initial"))
       .def("states", &Plan::states, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(),
+           py::arg("initial"))
+      .def("states_and_tape", &Plan::states_and_tape, py::arg("shared").noconvert(), py::arg("per_sample").noconvert(),
            py::arg("initial"))
       .def("choice", &Plan::choice, py::arg("batch_size"));
   py::class_<ShiftPlan>(m, "ShiftPlan", "A compiled program whose angles are shifted one at a time.")

@@ -79,6 +79,20 @@ def test_every_instruction_of_a_pure_circuit(backend: str, precision: Precision,
     assert np.allclose(plan.states(*slots), np.abs(states), rtol=0, atol=np.sqrt(scale) * 0.1)
 
 
+@pytest.mark.parametrize(("n", "batch"), [(1, 1), (3, 1), (4, 21), (9, 2), (12, 1), (15, 1)])
+def test_states_with_a_tape(engine: str, dtype: str, n: int, batch: int):
+    rng = np.random.default_rng(n)
+    recipe = strategies.random_recipe(rng, n, 20, 2, 2)
+    lowered = lower(recipe.circuit(), [kg.Z(0), kg.X(n - 1)])
+    slots = lowered.stage.evaluate(*recipe.arguments(rng, batch))
+    plan = get_backend(engine).prepare(lowered.program, dtype)
+    states, tape = plan.states_and_tape(*slots)
+    assert np.array_equal(states, plan.states(*slots))
+    c = rng.normal(size=(2, batch, 2))
+    for got, wanted in zip(plan.pullback(*slots, c, tape), plan.pullback(*slots, c), strict=True):
+        assert np.allclose(got, wanted, rtol=0, atol=1e-13 if dtype == "complex128" else 1e-5)
+
+
 @given(seed=SEEDS, n=st.integers(1, 3))
 def test_initial_states_and_their_gradient(backend: str, seed: int, n: int):
     recipe, observables, matrices, w, x, rng = drawn(seed, n, 2)

@@ -65,7 +65,7 @@ struct Case {
     std::vector<double> values(size * terms), to_shared(shared.size()), to_samples(per_sample.size());
     std::vector<std::complex<Real>> states(size * amplitudes);
     const auto no_signals = [] {};
-    const auto tape = engine->forward(batch, values.data(), true, no_signals);
+    const auto tape = engine->forward(batch, values.data(), nullptr, true, no_signals);
     engine->pullback(batch, {weights.data(), nullptr, 1}, tape.get(),
                      {to_shared.data(), to_samples.data(), nullptr, false}, no_signals);
     engine->states(batch, states.data(), no_signals);

@@ -207,6 +207,15 @@ class Plan(ABC):
         self._require(max(1, len(per_sample)))
         return self._states(shared, per_sample, self._initial(initial, len(per_sample)))
 
+    def states_and_tape(self, shared: Array, per_sample: Array, initial: States | None = None) -> tuple[States, Any]:
+        """As `states`, and what `pullback` can start from, or None."""
+        shared, per_sample = self._check(shared, per_sample)
+        self._require(2 * max(1, len(per_sample)))
+        return self._states_and_tape(shared, per_sample, self._initial(initial, len(per_sample)))
+
+    def _states_and_tape(self, shared: Array, per_sample: Array, initial: States | None) -> tuple[States, Any]:
+        return self._states(shared, per_sample, initial), None
+
     @property
     def runs(self) -> Program:
         """The program that states go through, where that is not `program` itself."""

@@ -44,6 +44,9 @@ class NativePlan(Plan):
     def _forward(self, shared: Array, per_sample: Array, keep: bool, initial: States | None) -> tuple[Array, Any]:
         return self._core.forward(shared, per_sample, keep, initial)
 
+    def _states_and_tape(self, shared: Array, per_sample: Array, initial: States | None) -> tuple[States, Any]:
+        return self._core.states_and_tape(shared, per_sample, initial)
+
     def _pullback(
         self,
         shared: Array,

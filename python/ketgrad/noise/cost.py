@@ -11,7 +11,7 @@ from ..memory import available_bytes
 from ..program import Opcode, Program
 
 EXACT_BITS = 13  # 4^13 amplitudes of 16 bytes are 1 GiB
-QUICK = 3e7  # amplitudes touched in some hundredths of a second: then the exact way needs no comparison
+QUICK = 1e8  # amplitudes touched in some hundredths of a second: then the exact way needs no comparison
 PATHS = 1000  # that are followed where nobody says how many
 
 

@@ -76,9 +76,10 @@ class Part(NamedTuple):
 
 
 class _Tape(NamedTuple):
-    """Density matrices before each part, of all samples."""
+    """Density matrices before each part, of all samples, and the tape of the last part."""
 
     marks: Sequence[States | None]
+    last: Any
 
 
 class DensityPlan(Plan):
@@ -124,7 +125,7 @@ class DensityPlan(Plan):
         return self._whole.program
 
     def kept_bytes(self, batch_size: int) -> int:
-        return batch_size * self.matrix_bytes * max(0, len(self._pieces) - 1)
+        return batch_size * self.matrix_bytes * len(self._pieces)
 
     def choice(self, batch_size: int) -> dict[str, Any]:
         return self._whole.choice(batch_size)
@@ -182,11 +183,12 @@ class DensityPlan(Plan):
         batch = len(per_sample)
         if keep and self._keeps(batch):
             last, marks = _squared(initial, self.dtype), []
-            for part in self.parts:
+            for part in self.parts[:-1]:
                 marks.append(last)
                 last = part.plan.states(shared, per_sample, last)
-            assert last is not None
-            return self._reading.values(last), _Tape(marks)
+            marks.append(last)
+            final, tape = self.parts[-1].plan.states_and_tape(shared, per_sample, last)
+            return self._reading.values(final), _Tape(marks, tape)
         chunks = [self._final(shared, x, start) for _, x, start in self._chunks(per_sample, initial, 1)]
         return np.concatenate([self._reading.values(c) for c in chunks]), None
 
@@ -224,7 +226,7 @@ class DensityPlan(Plan):
                 which = slice(first, first + together)
                 bra = self.bras(cotangents[which, rows])
                 kets = self.backwards(shared, x, start) if marks is None else _reversed(self.parts, marks)
-                found = self._swept(shared, x, kets, bra, each)
+                found = self._swept(shared, x, kets, bra, each, None if marks is None else tape.last)
                 if each:
                     to_shared[which, rows] = found[0]
                 else:
@@ -267,7 +269,13 @@ class DensityPlan(Plan):
         return self._whole.states(shared, per_sample, start)
 
     def _swept(
-        self, shared: Array, per_sample: Array, kets: Iterator[tuple[Part, States | None]], bra: States, each: bool
+        self,
+        shared: Array,
+        per_sample: Array,
+        kets: Iterator[tuple[Part, States | None]],
+        bra: States,
+        each: bool,
+        tape: Any,
     ) -> tuple[Array, Array, States]:
         """Gradients of the slots, and cotangents of the first density matrices, from those of the last."""
         sets, batch = bra.shape[:2]
@@ -278,7 +286,8 @@ class DensityPlan(Plan):
                 bra = pulled_through(part.back, bra, shared, per_sample)
                 continue
             none = np.zeros((sets, batch, 0))
-            found = part.plan.pullback_to_initial(shared, per_sample, none, None, start, bra, each)
+            own = tape if part is self.parts[-1] else None
+            found = part.plan.pullback_to_initial(shared, per_sample, none, own, start, bra, each)
             to_shared += found[0]
             to_samples += found[1]
             bra = found[2]
