@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,8 @@ qml = pytest.importorskip("pennylane")
 from pennylane import numpy as pnp  # noqa: E402
 from pennylane.exceptions import DeviceError  # noqa: E402
 from pennylane_cases import IGNORED, assert_same, device_maker  # noqa: E402
+
+from ketgrad.pennylane_device import KetgradQubit  # noqa: E402
 
 pytestmark = IGNORED
 X = np.array([0.3, 0.5])
@@ -339,3 +344,18 @@ def shifted_on_the_device(make: Any) -> Any:
 
 def test_a_channel_that_nobody_knows_runs_by_its_matrices(make: Any) -> None:
     assert_same(qml.QNode(custom, make(1))(0.2), (0.8, 0.2), 1e-12)
+
+
+# the page
+
+
+def test_the_example_of_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "noise.md").read_text()
+    (block,) = re.findall(r"^```python\n(import pennylane.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    plugins = qml.devices.device_constructor.plugin_devices
+    monkeypatch.setitem(plugins, "ketgrad.qubit", SimpleNamespace(load=lambda: KetgradQubit))
+    names: dict[str, Any] = {}
+    exec(compile(block, "docs/noise.md", "exec"), names)
+    reference = qml.QNode(names["noisy"].func, mixed(2))(0.3, 0.1)
+    assert_same((names["value"], names["purity"], names["matrix"]), reference, 1e-10)
+    assert np.isfinite(names["slopes"]).all()
