@@ -14,7 +14,6 @@ TEST := .venv-test
 NUMBA := .venv-numba
 EXAMPLES := vqe ising maxcut reuploading kernel_svc torch_digits barren_plateau qml_benchmarks tunnelling \
 	logical_errors encoded_training noisy_training
-EXAMPLES := vqe ising maxcut reuploading kernel_svc torch_digits barren_plateau qml_benchmarks tunnelling noisy_training
 
 PACKAGE := $(shell find python csrc \( -name '*.py' -o -name '*.pyi' -o -name 'py.typed' -o -name '*.toml' -o -name '*.json' -o -name '*.cpp' \
 	-o -name '*.hpp' -o -name '*.h' -o -name '*.inc' \) 2>/dev/null) CMakeLists.txt LICENSE README.md
