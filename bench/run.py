@@ -27,7 +27,6 @@ PARTS = (
     "anneal_classical.py",
     "mitigation.py",
     "noise.py",
-    "mitigation.py",
 )
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_a_line_of_text_is_a_noise_model() -> None:
         ("bit_flip=x", ArgumentError, "list of name=strength.*got 'bit_flip=x'"),
         ("", ArgumentError, "list of name=strength"),
         ("bit_flip=1.5", CircuitError, "probabilities add up to at most 1"),
-        (0.1, ArgumentTypeError, "noise is a text"),
+        (b"0.1", ArgumentTypeError, "noise is a text"),
     ],
 )
 def test_texts_that_are_no_noise_are_refused(text: object, kind: type[Exception], words: str) -> None:
@@ -63,6 +63,8 @@ def test_settings_refuse_mitigation_of_nothing() -> None:
         Settings(mitigation="zne")
     with pytest.raises(ArgumentError, match="mitigation is one of zne.*got 'zen'.*Did you mean 'zne'"):
         Settings(noise="0.1", mitigation="zen")
+    with pytest.raises(ArgumentTypeError, match="noise='0.1'; that of features is input_noise"):
+        Settings(noise=0.1)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="trajectories must be from 2"):
         Settings(noise="0.1", trajectories=1)
 

@@ -14,7 +14,7 @@ from ketgrad.checkpoint import read_archive
 from ketgrad.errors import ArgumentError, CheckpointError, DataError
 from ketgrad.train import Settings, Stopped, fit
 
-SMALL = Settings(qubits=3, layers=2, epochs=40, batch=16, lr=0.05, noise=0.0, decay=0.0, task="regression")
+SMALL = Settings(qubits=3, layers=2, epochs=40, batch=16, lr=0.05, input_noise=0.0, decay=0.0, task="regression")
 
 
 def wave(n: int = 64) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +65,7 @@ def test_a_constant_target() -> None:
 
 def test_a_resumed_training_is_the_same(tmp_path: Path) -> None:
     x, y = wave()
-    settings = dataclasses.replace(SMALL, epochs=4, noise=0.1)
+    settings = dataclasses.replace(SMALL, epochs=4, input_noise=0.1)
     whole = fit(x, y, settings)
     calls = iter(range(100))
     with pytest.raises(Stopped):

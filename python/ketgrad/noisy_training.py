@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .errors import ArgumentError, suggest
+from .errors import ArgumentError, ArgumentTypeError, suggest
 
 if TYPE_CHECKING:
     from .hybrid import Network
@@ -32,10 +32,14 @@ def check(noise: str, mitigation: str | None) -> None:
     """Refuse what is no noise and no mitigation.
 
     Raises:
-        ArgumentError: see `noise.parse`; an unknown mitigation.
+        ArgumentError, ArgumentTypeError: see `noise.parse`; an unknown mitigation.
     """
     from .noise import parse
 
+    if isinstance(noise, (int, float)):
+        raise ArgumentTypeError(
+            f"noise is of the circuit and a text, as in noise='{noise}'; that of features is input_noise"
+        )
     parse(noise)
     if mitigation is not None and mitigation not in MITIGATIONS:
         raise ArgumentError(
