@@ -13,8 +13,8 @@ from ketgrad import noise
 from ketgrad.errors import ArgumentError, CircuitError
 from ketgrad.gates import find
 from ketgrad.mitigation import Mitigated, cdr
-from ketgrad.mitigation.cdr import FREE, NEAREST, Angles, Training, clifford_step
 from ketgrad.mitigation.noisy import noiseless
+from ketgrad.mitigation.regression import FREE, NEAREST, Angles, Training, clifford_step
 
 DAMPED = MODEL.after(noise.amplitude_damping(0.15), n_wires=1)
 

@@ -62,9 +62,9 @@ def search(
 ) -> tuple[Counts, Anneal, float | None]:
     """Anneal with different numbers of steps, until one is known to keep the tolerance.
 
-    Two trials come first, often of a third and half of the steps. The law of the order predicts from them the steps of
-    the final anneal, which is checked by its distance to both; should it miss, the next is predicted from it. From one
-    to the next every piece of the path has more steps, for none tells its error otherwise.
+    Two trials come first, often of half and three quarters of the guess. The law of the order predicts from them the
+    steps of the final anneal, which is checked by its distance to both; should it miss, the next is predicted from it.
+    From one to the next every piece of the path has more steps, for none tells its error otherwise.
 
     Args:
         counts: (K,) steps of each smooth piece in the first trial.

@@ -72,6 +72,7 @@ class Mitigated:
     """
 
     scales: Array | None = None  # of `zne`: how much stronger the noise is in each circuit
+    growth = 1.0  # of `readout_mitigated`: by how much the coefficients of its observables grow
     gamma: float | None = None  # of `pec`: the one-norm of the whole quasi-probability
 
     def __init__(
@@ -172,7 +173,7 @@ class Mitigated:
         run = self._run(shots, seed)
         parts = [m.estimate(w, x, run) for m in self.members]
         mean, variance = (np.concatenate([p[k] for p in parts], axis=1) for k in (0, 1))
-        values, back = self.combine(mean)
+        values, back = self._for_errors(mean)
         spread = np.einsum("bmkn,bkn->bm", self._slopes(back, len(x)) ** 2, variance)
         return (values, spread) if batched else (values[0], spread[0])
 
@@ -185,7 +186,7 @@ class Mitigated:
         w, x, batched = parameters(weights, inputs, self.n_weights, self.n_inputs)
         parts = [m.standard_errors(w, x) for m in self.members]
         found, errors = (np.concatenate([p[k] for p in parts], axis=1) for k in (0, 1))
-        values, back = self.combine(found)
+        values, back = self._for_errors(found)
         spread = np.einsum("bmkn,bkn->bm", np.abs(self._slopes(back, len(x))), errors)
         return (values, spread) if batched else (values[0], spread[0])
 
@@ -231,7 +232,7 @@ class Mitigated:
             members = [m.weights_as_inputs() for m in self.members]
             circuit = weights_as_inputs(self.circuit)
             self._unshared = Mitigated(circuit, self.observables, members, self.combine, self.name)
-            self._unshared.scales, self._unshared.gamma = self.scales, self.gamma
+            self._unshared.scales, self._unshared.gamma, self._unshared.growth = self.scales, self.gamma, self.growth
         return self._unshared
 
     def circuit_values(self, weights: Any = None, inputs: Any = None) -> Array:
@@ -243,7 +244,7 @@ class Mitigated:
     def cost(self, weights: Any = None, inputs: Any = None) -> Cost:
         """What mitigation costs in shots. Where it is not a fixed combination, at this point (no batch of inputs)."""
         if self.coefficients is not None:
-            return Cost(self.coefficients[self._measured])
+            return Cost((self.growth * self.coefficients * self._inside)[self._measured])
         w, x, batched = parameters(weights, inputs, self.n_weights, self.n_inputs)
         if batched:
             raise ArgumentError("cost: the slopes are those of one sample, got a batch; give inputs of shape (F,)")
@@ -280,6 +281,11 @@ class Mitigated:
 
     # inside
 
+    def _for_errors(self, values: Array) -> tuple[Array, Back]:
+        """As `combine`, with the slopes that errors of the circuits' values have."""
+        found: tuple[Array, Back] = getattr(self.combine, "whole", self.combine)(values)
+        return found
+
     def _combined(self, w: Array, x: Array) -> tuple[Array, Back]:
         return self.combine(np.concatenate([m.forward(w, x, Run(keep=False))[0] for m in self.members], axis=1))
 
@@ -288,6 +294,13 @@ class Mitigated:
             return Run(method, keep=keep)
         weights = np.ones(self.n_circuits) if self.coefficients is None else self.coefficients
         return Run(method, split_shots(check_shots(shots), weights[self._measured]), generator(seed), keep)
+
+    @property
+    def _inside(self) -> Array:
+        """(K,) one-norms of the circuits that are combinations themselves."""
+        inner = [getattr(m.model, "coefficients", None) is not None for m in self.members]
+        norms = [m.model.cost().one_norm if i else 1.0 for m, i in zip(self.members, inner, strict=True)]
+        return np.repeat(norms, [m.size for m in self.members])
 
     @property
     def _measured(self) -> npt.NDArray[np.bool_]:

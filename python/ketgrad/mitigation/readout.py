@@ -104,7 +104,9 @@ def readout_mitigated(
     options = {"readout": believed, **options} if not happening else options
     member = Member(compiled(with_noise(circuit, noise), measured, noise, compile, options))
     growth = max(_size(m) / max(_size(o), 1e-300) for o, m in zip(what, measured, strict=True))
-    return Mitigated(circuit, what, [member], Linear([1.0]), f"readout, coefficients grow {growth:.4g} times")
+    out = Mitigated(circuit, what, [member], Linear([1.0]), f"readout, coefficients grow {growth:.4g} times")
+    out.growth = growth
+    return out
 
 
 def _size(observable: PauliSum) -> float:

@@ -103,10 +103,13 @@ def _framed(noisy: Circuit, places: list[int]) -> Circuit:
         if k in chosen:
             out.place(gates[k].wires)
             out.append(gates[k])
-            end = _end_of_noise(gates, k)
-            for gate in gates[k + 1 : end]:
-                out.append(gate)
+            own, end = _own_noise(gates, k)
+            for j in own:
+                out.append(gates[j])
             out.place(gates[k].wires)
+            for j in range(k + 1, end):
+                if j not in own:
+                    out.append(gates[j])
             k = end
         else:
             out.append(gates[k])
@@ -114,12 +117,17 @@ def _framed(noisy: Circuit, places: list[int]) -> Circuit:
     return out.circuit
 
 
-def _end_of_noise(gates: list[Gate], k: int) -> int:
-    """Where the channels that follow a gate on its wires end."""
-    end = k + 1
-    while end < len(gates) and is_channel(gates[end]) and set(gates[end].wires) <= set(gates[k].wires):
-        end += 1
-    return end
+def _own_noise(gates: list[Gate], k: int) -> tuple[list[int], int]:
+    """The channels that follow a gate on its wires, past those that touch none of them, and where they end."""
+    wires, own, end = set(gates[k].wires), [], k + 1
+    for j in range(k + 1, len(gates)):
+        touched = set(gates[j].wires)
+        if not is_channel(gates[j]) or (touched & wires and not touched <= wires):
+            break
+        if touched <= wires:
+            own.append(j)
+            end = j + 1
+    return own, end
 
 
 @cache

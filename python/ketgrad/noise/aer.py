@@ -122,16 +122,17 @@ def _of_aer(errors: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Places], dic
                     raise CircuitError(f"from_qiskit: readout errors are of one qubit each, got shape {matrix.shape}")
                 readout[where] = matrix
                 continue
-            channel = _quantum_error(error)
+            known = [BY_NAME[n].wires or 1 for n in error["operations"] if n in BY_NAME]
+            channel = _quantum_error(error, max(known, default=1) if where is None else len(where))
             for name in error["operations"]:
-                if len(channel.kraus) > 1 or not channel.is_pauli:
+                if np.abs(channel.superoperator() - np.eye(4**channel.n_wires)).max() > 1e-12:
                     gates.setdefault(str(name), {}).setdefault(where, []).append((channel, None))
     return gates, readout
 
 
-def _quantum_error(error: Mapping[str, Any]) -> Channel:
-    """A mixture of circuits; Pauli words with probabilities where it is one."""
-    k = 1 + max(int(q) for circuit in error["instructions"] for step in circuit for q in step["qubits"])
+def _quantum_error(error: Mapping[str, Any], least: int) -> Channel:
+    """A mixture of circuits, on at least so many qubits; Pauli words with probabilities where it is one."""
+    k = max([least, *(1 + int(q) for circuit in error["instructions"] for step in circuit for q in step["qubits"])])
     if k > 3:
         raise CircuitError(f"from_qiskit: an error of {error['operations']} acts on {k} qubits, at most 3 can")
     d, terms = 2**k, []

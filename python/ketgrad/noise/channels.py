@@ -44,6 +44,7 @@ def pauli(probabilities: Mapping[str, float]) -> Channel:
     if identity is not None and abs(identity + total - 1) > TOLERANCE:
         over = identity + total - 1
         raise GateMatrixError(f"pauli: probabilities with the identity's add up to 1, got 1 {over:+.3g}")
+    given = given or {"X" + "I" * (k - 1): 0.0}  # no error at all
     return PauliErrors("pauli", tuple(given), False)(*given.values())
 
 

@@ -174,6 +174,8 @@ class NoiseModel:
         names = None
         if gates is not None:
             names = tuple(find(g).name for g in ((gates,) if isinstance(gates, str) else gates))
+        if n_wires is not None and (isinstance(n_wires, bool) or not isinstance(n_wires, int) or n_wires < 1):
+            raise ArgumentError(f"after: n_wires is how many wires a gate has, from 1, got {n_wires!r}")
         if isinstance(on, str) and on not in PARTS:
             raise ArgumentError(f"after: on is one of {PARTS} or positions, got {on!r}.{suggest(on, PARTS)}")
         if when is not None and not callable(when):

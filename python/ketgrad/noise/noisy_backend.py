@@ -94,7 +94,7 @@ class NoisyBackend(Backend):
         """Square roots of the probabilities of what is read."""
         if not self._confusion:
             return states
-        probabilities = np.asarray(states.real, dtype=np.float64) ** 2
+        probabilities = np.asarray(states.real, np.float64) ** 2 + np.asarray(states.imag, np.float64) ** 2
         for bit, matrix in self._confusion:
             pairs = probabilities.reshape(len(states), -1, 2, 1 << bit)
             probabilities = np.einsum("ri,baix->barx", matrix, pairs).reshape(len(states), -1)

@@ -101,7 +101,8 @@ class NoisyModel(Model):
             )
         _check("trajectories", trajectories, 2)
         _check("seed", seed, 0)
-        if tolerance is not None and not (isinstance(tolerance, (int, float)) and 0 < tolerance < np.inf):
+        number = isinstance(tolerance, (int, float)) and not isinstance(tolerance, bool)
+        if tolerance is not None and not (number and 0 < tolerance < np.inf):
             raise ArgumentError(f"tolerance is a positive number, got {tolerance!r}")
         self._wanted, self.trajectories, self.seed, self.tolerance = method, trajectories, seed, tolerance
         self.readout = _errors(readout)
@@ -312,9 +313,22 @@ class NoisyModel(Model):
             self._need_whole_states()
         return super()._method(method, shots)
 
-    def _estimate(self, *args: Any, **options: Any) -> tuple[Array, Array]:
+    def _estimate(
+        self, w: Array, x: Array, shots: int, rng: np.random.Generator, start: Any = None
+    ) -> tuple[Array, Array]:
         self._need_whole_states()
-        return super()._estimate(*args, **options)
+        estimator, slots = self._ready().estimator, self._lowered.stage.evaluate(w, x)
+        mean = np.tile(estimator.constant, (len(x), 1))
+        variance = np.zeros_like(mean)
+        for setting, plan in zip(estimator.settings, estimator.plans, strict=True):
+            if not isinstance(plan, TrajectoryPlan):
+                return super()._estimate(w, x, shots, rng, start)
+            outputs = [m for m, _ in setting.outputs]
+            tallies = self._tallies(Source(plan, *slots, start), shots, rng, setting.bits)
+            first, second = setting.moments(tallies, shots)
+            mean[:, outputs] += first
+            variance[:, outputs] += second / shots
+        return mean, variance
 
     def _need_whole_states(self) -> None:
         """What is sampled is normalised, and values are not."""

@@ -178,9 +178,11 @@ class PathSpace:
 
     def drawn(self, count: int, least: int, seed: Seed) -> Integers:
         """(count, L) paths of at least so many errors, independent; fewer are the first of more."""
-        parts = [self._block(least, stream(seed, block)) for block in range(-(-count // BLOCK))]
+        blocks = -(-count // BLOCK)
+        parts = [self._block(least, stream(seed, 0))]
+        require_bytes(16 * blocks * BLOCK * parts[0].shape[1], f"{count} paths")  # others are about as wide
+        parts += [self._block(least, stream(seed, block)) for block in range(1, blocks)]
         width = max(part.shape[1] for part in parts)
-        require_bytes(16 * len(parts) * BLOCK * width, f"{count} paths")
         return np.concatenate([_padded(part, width) for part in parts])[:count]
 
     def _block(self, least: int, rng: np.random.Generator) -> Integers:

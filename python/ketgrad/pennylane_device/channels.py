@@ -94,11 +94,6 @@ def is_channel(op: Operator) -> bool:
     return _is_channel_type(cast(Hashable, type(op)))
 
 
-def has_strengths(op: Operator) -> bool:
-    """Whether gradients can reach its parameters."""
-    return op.name in RECIPES
-
-
 def has_channels(tape: Any) -> bool:
     """Whether a tape has noise."""
     return any([_is_channel_type(cast(Hashable, type(op))) for op in tape.operations])
@@ -118,8 +113,8 @@ def read_channel(op: Operator, live: bool) -> tuple[tuple[int, ...], Channel | L
     if op.name == "PauliError":
         word = op.hyperparameters["operators"]
         where = tuple(k for k in where if word[k] != "I")
-        if not where:
-            return (), None
+        if not where:  # a channel all the same, after which states are density matrices
+            return (0,), _made("BitFlip", (0.0,), ())
         others = ("".join(word[k] for k in where),)
     if op.name not in RECIPES:
         return where, _by_matrices(op, live)

@@ -25,7 +25,7 @@ from ..circuit import Circuit
 from ..gate_spec import MAX_UNITARY_WIRES, GateSpec
 from ..gates import BY_NAME, GATES
 from ..noise import Channel
-from .channels import CHANNEL, CHANNELS, LiveChannel, has_strengths, is_channel, read_channel
+from .channels import CHANNEL, CHANNELS, LiveChannel, is_channel, read_channel
 
 Index = dict[Hashable, int]  # PennyLane's wire label -> ketgrad's wire
 
@@ -226,7 +226,7 @@ def read_tape(tape: Any, wires: Sequence[Hashable] | None, trained: Collection[i
             own = ()
         elif is_channel(op):
             here = range(len(slots), len(slots) + len(own))
-            live = not tape.shots and (any(map(is_live, own)) or has_strengths(op) and any(p in here for p in trained))
+            live = not tape.shots and (any(map(is_live, own)) or any(p in here for p in trained))
             row, own = _read_channel(op, index, live)
             rows += row
             noisy = noisy or bool(row)

@@ -7,6 +7,7 @@ Source: the noise and the layers of gates are those of Stim's generated circuits
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -138,9 +139,13 @@ class NoisyCircuit:
         return self
 
     def _measured(self, measurements: Sequence[int]) -> tuple[int, ...]:
-        if any(not 0 <= m < self.n_measurements for m in measurements):
-            raise CircuitError(f"there are {self.n_measurements} measurements so far, got {tuple(measurements)}")
-        return tuple(measurements)
+        try:
+            numbers = tuple(map(operator.index, measurements))
+        except TypeError:
+            raise ArgumentTypeError(f"a sequence of numbers of measurements is wanted, got {measurements!r}") from None
+        if any(not 0 <= m < self.n_measurements for m in numbers):
+            raise CircuitError(f"there are {self.n_measurements} measurements so far, got {numbers}")
+        return numbers
 
     @property
     def is_pauli(self) -> bool:

@@ -87,8 +87,11 @@ class Code:
             object.__setattr__(self, "schedule", tuple(tuple([*p, *r]) for p, r in zip(pauses, rows, strict=True)))
         place = [{q: t for t, q in enumerate(row) if q is not None} for row in self.schedule]
         supports = [{q for q, c in enumerate(s) if c != "I"} for s in self.stabilizers]
-        if [set(p) for p in place] != supports:
-            raise CircuitError(f"{self.name}: a schedule has a row for each stabilizer, with the qubits it acts on")
+        met = [[q for q in row if q is not None] for row in self.schedule]
+        if [set(p) for p in place] != supports or any(len(set(m)) < len(m) for m in met):
+            raise CircuitError(
+                f"{self.name}: a schedule has a row for each stabilizer, with the qubits it acts on, each once"
+            )
         for (i, a), (j, b) in itertools.combinations(enumerate(self.stabilizers), 2):
             shared = supports[i] & supports[j]
             if any(place[i][q] == place[j][q] for q in shared):

@@ -30,7 +30,7 @@ NO_SHOTS = (
     "post-selected values have no parameter-shift rule and no estimates from shots; use exact values and "
     "method='adjoint', or sample the circuit and keep what is accepted"
 )
-LEAST = 1e-9  # an acceptance below it is rounding
+LEAST = {"complex64": 1e-5, "complex128": 1e-9}  # acceptances below are rounding
 
 
 class PostSelected(Model):
@@ -95,7 +95,7 @@ class PostSelected(Model):
         c = output_cotangents(cotangents, len(rows), batched, len(self.observables))
         moved = parts.tangents(weights, inputs, along_weights, along_inputs).reshape(rows.shape)
         n, d, dn, dd = rows[:, :-1], rows[:, -1:], moved[:, :-1], moved[:, -1:]
-        q = n / _accepted(d)
+        q = n / _accepted(d, self.dtype.name)
         dq = (dn - q * dd) / d
         fixed = np.concatenate([c, -(c * q).sum(axis=1, keepdims=True)], axis=1) / d
         change = np.concatenate([0 * c, -(c * dq).sum(axis=1, keepdims=True)], axis=1) / d - fixed * dd / d
@@ -104,6 +104,19 @@ class PostSelected(Model):
         )
         second = pull(change.reshape(values.shape))
         return Gradients(first.weights + second.weights, (first.inputs + second.inputs).reshape(x.shape))
+
+    def _before(name: str) -> Any:  # type: ignore[misc]
+        def method(self: PostSelected, *args: Any, **options: Any) -> Any:
+            return getattr(self._origin, name)(*args, **options)
+
+        method.__name__, method.__doc__ = name, f"`{name}` of the circuit, before the selection; see `Model`."
+        return method
+
+    state, forward_state, state_tangents = _before("state"), _before("forward_state"), _before("state_tangents")
+    density_matrix, metric_tensor, shadow = _before("density_matrix"), _before("metric_tensor"), _before("shadow")
+    sample, tally, counts = _before("sample"), _before("tally"), _before("counts")
+    probabilities = _before("probabilities")
+    del _before
 
     @property
     def options(self) -> dict[str, Any]:
@@ -174,7 +187,7 @@ class _Quotients(Plan):
     def _forward(self, shared: Array, per_sample: Array, keep: bool, initial: States | None) -> tuple[Array, Any]:
         terms, tape = self._inner._forward(shared, per_sample, keep, initial)
         values = terms @ self._readout.coefficients.T + self._readout.constant
-        accepted = _accepted(values[:, -1:])
+        accepted = _accepted(values[:, -1:], self.dtype.name)
         quotients = values[:, :-1] / accepted
         return quotients, (tape, quotients, accepted)
 
@@ -201,10 +214,10 @@ class _Quotients(Plan):
         return self._inner._states(shared, per_sample, initial)
 
 
-def _accepted(acceptance: Array) -> Array:
+def _accepted(acceptance: Array, dtype: str) -> Array:
     """The acceptance (B, 1), or an error where there is none."""
     least = int(np.argmin(acceptance))
-    if not acceptance[least, 0] > LEAST:
+    if not acceptance[least, 0] > LEAST[dtype]:
         raise StateError(
             f"post-selection keeps nothing of sample {least}: its acceptance is {float(acceptance[least, 0]):.3g}"
         )

@@ -138,7 +138,8 @@ def sample(
     require_states(circuit.n_wires, kind.itemsize, 3)
     segments = _segments(circuit)
     smallest = min(len(s.wires) for s in segments)
-    turn = max(1, KEPT_BYTES // (kind.itemsize << circuit.n_wires - smallest))
+    drawn = 17 * max(len(s.sites) for s in segments) + 64  # uniforms, choices and keys of a shot
+    turn = max(1, KEPT_BYTES // max(drawn, kind.itemsize << circuit.n_wires - smallest))
     parts = [_sample(circuit, segments, min(turn, count - k), rng, engine, kind) for k in range(0, count, turn)]
     bits, weights = (np.concatenate([p[i] for p in parts]) for i in (0, 1))
     return Shots(

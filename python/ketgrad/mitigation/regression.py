@@ -153,6 +153,11 @@ class Regression:
     def __init__(self, training: int, differentiate: bool, ridge: float) -> None:
         self.training, self.differentiate, self.ridge = training, differentiate, ridge
 
+    @property
+    def whole(self) -> Regression:
+        """The same with the slopes that errors have, which go through the fit whatever gradients do."""
+        return Regression(self.training, True, self.ridge)
+
     def __call__(self, values: Array) -> tuple[Array, Back]:
         """See `Combine`."""
         t = self.training
