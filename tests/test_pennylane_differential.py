@@ -1,6 +1,6 @@
 """Random QNodes on ketgrad.qubit, and compiled, against default.qubit: results, their form, and gradients.
 
-KETGRAD_DRAWS sets how many are drawn (150 unless said; 10,000 for the figures of a release), KETGRAD_DRAWS_SEED which.
+KETGRAD_DRAWS sets how many are drawn (100 unless said; 10,000 for the figures of a release), KETGRAD_DRAWS_SEED which.
 A draw that the reference cannot judge is left out for one of the reasons in `pennylane_judge`, and few may be.
 """
 
@@ -27,7 +27,7 @@ from pennylane_random import Recipe, of_matrix, word  # noqa: E402
 import ketgrad as kg  # noqa: E402
 from ketgrad.pennylane_device import KetgradQubit  # noqa: E402
 
-DRAWS = int(os.environ.get("KETGRAD_DRAWS", "150"))
+DRAWS = int(os.environ.get("KETGRAD_DRAWS", "100"))
 FIRST_SEED = int(os.environ.get("KETGRAD_DRAWS_SEED", "0"))
 CHUNK = 75  # draws of one test
 SEEDS = st.integers(0, 2**32 - 1)
