@@ -25,6 +25,7 @@ PARTS = (
     "shot_gradients.py",
     "jax_function.py",
     "anneal_classical.py",
+    "anneal_tolerance.py",
     "mitigation.py",
     "noise.py",
 )

@@ -11,7 +11,7 @@ import pytest
 
 import ketgrad as kg
 from ketgrad import mitigation, noise
-from ketgrad.errors import ArgumentError
+from ketgrad.errors import ArgumentError, OutOfMemoryError
 from ketgrad.noise import paths
 
 
@@ -103,13 +103,21 @@ def test_crosstalk_does_not_hide_the_noise_of_a_gate_from_its_twirl() -> None:
 
 
 def test_paths_ask_for_memory_before_they_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(paths, "require_bytes", lambda needed, what: asked.append(needed))
+    blocks: list[int] = []
+
+    def refuse(needed: int, what: str) -> None:
+        if "paths" in what and blocks:
+            raise OutOfMemoryError(f"{what} take {needed} bytes")
+
+    block = paths.PathSpace._block
+    monkeypatch.setattr(paths, "require_bytes", refuse)
+    monkeypatch.setattr(paths.PathSpace, "_block", lambda *args: blocks.append(1) or block(*args))
     circuit = kg.Circuit(2)
-    for _ in range(5):
+    for _ in range(20):
         circuit.h(0).channel(noise.depolarizing(0.3), 0)
-    kg.compile(circuit, kg.Z(0), method="trajectories", trajectories=20_000)()
-    assert asked and max(asked) >= 20_000
+    with pytest.raises(OutOfMemoryError, match="20000 paths|paths take"):
+        kg.compile(circuit, kg.Z(0), method="trajectories", trajectories=20_000)()
+    assert len(blocks) == 1
 
 
 @pytest.mark.parametrize("n_wires", [0, -1, "1", True, 1.0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pennylane as qml
 import pytest
+from pennylane.exceptions import DeviceError
 
 import ketgrad as kg
 from ketgrad.pennylane_device.device import KetgradQubit
@@ -60,5 +61,5 @@ def test_trained_strengths_of_a_custom_channel_are_refused_and_never_zero(method
         Flip(s, wires=0)
         return qml.expval(qml.Z(0))
 
-    with pytest.raises(Exception, match="[Gg]radient|strength|differentiat|Tracer|traced"):
+    with pytest.raises(DeviceError, match="the matrices of Flip are constants and have no gradient"):
         jax.grad(node, argnums=(0, 1))(0.3, 0.1)

@@ -33,6 +33,16 @@ NO_SHOTS = (
 LEAST = {"complex64": 1e-5, "complex128": 1e-9}  # acceptances below are rounding
 
 
+def _before(name: str) -> Any:
+    """A method of the model within: what is not a value of an observable stays as it is before the selection."""
+
+    def method(self: PostSelected, *args: Any, **options: Any) -> Any:
+        return getattr(self._origin, name)(*args, **options)
+
+    method.__name__, method.__doc__ = name, f"`{name}` of the circuit, before the selection; see `Model`."
+    return method
+
+
 class PostSelected(Model):
     """A model of what is left when the outcome of a projector is kept and everything else thrown away.
 
@@ -105,18 +115,10 @@ class PostSelected(Model):
         second = pull(change.reshape(values.shape))
         return Gradients(first.weights + second.weights, (first.inputs + second.inputs).reshape(x.shape))
 
-    def _before(name: str) -> Any:  # type: ignore[misc]
-        def method(self: PostSelected, *args: Any, **options: Any) -> Any:
-            return getattr(self._origin, name)(*args, **options)
-
-        method.__name__, method.__doc__ = name, f"`{name}` of the circuit, before the selection; see `Model`."
-        return method
-
     state, forward_state, state_tangents = _before("state"), _before("forward_state"), _before("state_tangents")
     density_matrix, metric_tensor, shadow = _before("density_matrix"), _before("metric_tensor"), _before("shadow")
     sample, tally, counts = _before("sample"), _before("tally"), _before("counts")
     probabilities = _before("probabilities")
-    del _before
 
     @property
     def options(self) -> dict[str, Any]:
