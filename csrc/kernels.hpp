@@ -240,6 +240,8 @@ struct KernelTable {
   // Sums of count * (value - about) and of count * (value - about)^2.
   void (*weigh)(const double* counts, const double* values, std::uint64_t size, double about, double* sum,
                 double* squares);
+  // Cosines and sines of half the angles; what is meant to be 0 is 0. count: a multiple of 8.
+  void (*half_angles)(const double* angles, std::uint64_t count, double* c, double* s);
 };
 
 struct Kernels {

@@ -10,6 +10,7 @@
 #include "phases.inc.hpp"
 #include "shifts.inc.hpp"
 #include "terms.inc.hpp"
+#include "trig.inc.hpp"
 #include "turns.inc.hpp"
 
 namespace ketgrad {
@@ -29,7 +30,8 @@ constexpr KernelTable<Real> make_table() {
           signed_sums<Real>,   expect<Real>,
           observe<Real>,       mix_both<Real>,
           cycle<Real>,         combine<Real>,
-          cumulate<Real>,      weigh};
+          cumulate<Real>,      weigh,
+          half_angles};
 }
 
 }  // namespace

@@ -107,6 +107,8 @@ LaneSweep<Real>::LaneSweep(const TilePlan<Real>& plan, const LaneCall<Real>& cal
       watch_(watch),
       gates_(gates),
       own_(plan.lane_angles.size() * kLanes<Real>),
+      c_(own_.size()),
+      s_(own_.size()),
       scratch_(plan.compiled.dense_scratch) {
   if (plan.passes.empty()) return;
   const Pass& pass = plan.passes[0];
@@ -123,45 +125,49 @@ void LaneSweep<Real>::bind(const double* per_sample) {
   for (std::size_t a = 0; a < plan_.lane_angles.size(); ++a) {
     const LaneAngle& angle = plan_.lane_angles[a];
     const double* values = per_sample + static_cast<std::size_t>(angle.slot) * lanes;
-    for (std::size_t l = 0; l < lanes; ++l) own_[a * lanes + l] = HalfAngle(angle.offset + angle.scale * values[l]);
+    for (std::size_t l = 0; l < lanes; ++l) own_[a * lanes + l] = angle.offset + angle.scale * values[l];
   }
+  kernels_.half_angles(own_.data(), own_.size(), c_.data(), s_.data());
 }
 
 template <typename Real>
 void LaneSweep<Real>::bind_numbers(const LaneNumbers<Real>& numbers) {
   if (numbers_ == &numbers) return;
   numbers_ = &numbers;
-  constexpr int lanes = kLanes<Real>;
+  constexpr std::size_t lanes = kLanes<Real>;
   const Pass& pass = plan_.passes[0];
-  auto own = [&](int op, int lane) {
+  // those of an op, times a factor
+  auto own = [&](int op, double factor, Real* c, Real* s) {
     const auto& [angle, sign] = plan_.lane_angle_of[static_cast<std::size_t>(op)];
-    HalfAngle out = own_[static_cast<std::size_t>(angle * lanes + lane)];
-    out.s *= sign;
-    return out;
+    const std::size_t at = static_cast<std::size_t>(angle) * lanes;
+    for (std::size_t l = 0; l < lanes; ++l) {
+      c[l] = static_cast<Real>(c_[at + l] * factor);
+      s[l] = static_cast<Real>(s_[at + l] * (sign * factor));
+    }
   };
   for (std::size_t b = 0; b < pass.blocks.size(); ++b) {
     const TileBlock& block = pass.blocks[b];
-    if (block.varies)
-      fill_block(
-          blocks_[b], block, [&](std::size_t r, int l) { return own(block.ops[r], l); }, false, numbers.pass.taken[b]);
+    if (!block.varies) continue;
+    double factor = numbers.pass.taken[b];
+    blocks_[b].scaled = false;
+    for (std::size_t r = 0; r < block.ops.size(); ++r, factor = 1) {
+      blocks_[b].lost[r] = 1 / (factor * factor);
+      own(block.ops[r], factor, blocks_[b].c[r], blocks_[b].s[r]);
+    }
   }
-  std::vector<LanePhase<Real>> factors;
   for (std::size_t k = 0; k < pass.layers.size(); ++k) {
     const auto& varied = pass.layers[k].varied;
     if (varied.empty()) continue;
-    factors.clear();
+    factors_.clear();
     for (const TileLayer::Member& m : varied) {
-      LanePhase<Real>& f = factors.emplace_back();
+      LanePhase<Real>& f = factors_.emplace_back();
       f.mask = m.tile;
-      for (int l = 0; l < lanes; ++l) {
-        f.c[l] = static_cast<Real>(own(m.op, l).c);
-        f.s[l] = static_cast<Real>(own(m.op, l).s);
-      }
+      own(m.op, 1, f.c, f.s);
     }
     const u64 groups = pass.geometry.groups();
     if (!by_lane_[k]) by_lane_[k] = Buffer(groups * 2 * lanes * sizeof(Real));
-    kernels_.lane_phase_table(by_lane_[k].template as<Real>(), groups, factors.data(),
-                              static_cast<int>(factors.size()));
+    kernels_.lane_phase_table(by_lane_[k].template as<Real>(), groups, factors_.data(),
+                              static_cast<int>(factors_.size()));
     layers_[k] = numbers.layers[k];
     layers_[k].by_lane = by_lane_[k].template as<Real>();
   }

@@ -83,9 +83,10 @@ class LaneSweep {
   Watch& watch_;
   const LaneNumbers<Real>* numbers_ = nullptr;  // of the direction under way
   const GateRunner<Real> gates_;
-  std::vector<HalfAngle> own_;             // of the plan's lane angles, (angles, lanes)
+  std::vector<double> own_, c_, s_;        // the plan's lane angles, and of their halves, (angles, lanes)
   std::vector<BlockAngles<Real>> blocks_;  // of the pass: those that vary
   std::vector<PhaseLayer<Real>> layers_;   // the same
+  std::vector<LanePhase<Real>> factors_;
   std::vector<Buffer> by_lane_;
   std::vector<double> sums_;
   Buffer scratch_, product_;

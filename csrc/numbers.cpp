@@ -20,6 +20,20 @@ std::array<Rotor<Real>, 2> rotors(const HalfAngle& t, double factor) {
   return out;
 }
 
+// The numbers of a block, with t[r] the half angle of turn r. A scaled one takes tangents; another takes up the factor.
+template <typename Real>
+void fill_block(BlockAngles<Real>& out, const TileBlock& block, const HalfAngle* t, bool scaled, double factor) {
+  out.scaled = scaled;
+  for (std::size_t r = 0; r < block.ops.size(); ++r, factor = 1) {
+    out.lost[r] = scaled ? t[r].c * t[r].c : 1 / (factor * factor);
+    const double c = t[r].c * factor, s = scaled ? t[r].s / t[r].c : t[r].s * factor;
+    for (int l = 0; l < kLanes<Real>; ++l) {
+      out.c[r][l] = static_cast<Real>(c);
+      out.s[r][l] = static_cast<Real>(s * lane_sign(l, block.lanes[r]));
+    }
+  }
+}
+
 }  // namespace
 
 template <typename Real>
@@ -55,7 +69,7 @@ PassNumbers<Real>::PassNumbers(const TilePass<Real>& pass, const std::vector<Op>
       const bool scaled =
           factor && !pass.blocks[at].varies && product * std::abs(left) >= kLeastFactor && !(settle && k + 1 == last);
       if (!scaled) taken[at] = std::exchange(left, 1.0);
-      fill_block(blocks[at], pass.blocks[at], [&](std::size_t r, int) { return t[r]; }, scaled, taken[at]);
+      fill_block(blocks[at], pass.blocks[at], t.data(), scaled, taken[at]);
       if (!scaled) continue;
       for (std::size_t r = 0; r < pass.blocks[at].ops.size(); ++r) left *= t[r].c;
     }

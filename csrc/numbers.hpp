@@ -12,21 +12,6 @@
 
 namespace ketgrad {
 
-// The numbers of a block, with of(turn, lane) its half angle. A scaled one takes tangents, the same for all lanes but
-// for signs; another takes up the factor.
-template <typename Real, typename Of>
-void fill_block(BlockAngles<Real>& out, const TileBlock& block, Of of, bool scaled, double factor) {
-  out.scaled = scaled;
-  for (std::size_t r = 0; r < block.ops.size(); ++r, factor = 1) {
-    out.lost[r] = scaled ? of(r, 0).c * of(r, 0).c : 1 / (factor * factor);
-    for (int l = 0; l < kLanes<Real>; ++l) {
-      const HalfAngle t = of(r, l);
-      out.c[r][l] = static_cast<Real>(t.c * factor);
-      out.s[r][l] = static_cast<Real>((scaled ? t.s / t.c : t.s * factor) * lane_sign(l, block.lanes[r]));
-    }
-  }
-}
-
 template <typename Real>
 struct PassNumbers {
   std::vector<BlockAngles<Real>> blocks;

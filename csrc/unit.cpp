@@ -48,17 +48,19 @@ void Unit<Real>::bind_rotors() {
     const double* row = batch.per_sample + (first + std::min(l, count - 1)) * slots;
     for (u64 s = 0; s < slots; ++s) per_sample_[s * lanes + l] = row[s];
   }
-  const bool fresh = rotor_of_step_.empty();
-  if (fresh) rotor_of_step_.assign(compiled_.steps.size(), -1);
-  std::int32_t next = 0;
-  for (std::size_t i = 0; i < compiled_.steps.size(); ++i) {
-    const Step& step = compiled_.steps[i];
-    if (step.slot < source_.n_shared || !has_rotor(step.kind) || (tiles_ && !tiles_->gates[i])) continue;
-    if (fresh) {
-      rotor_of_step_[i] = next;
-      rotors_.emplace_back();
+  if (rotor_of_step_.empty()) {
+    rotor_of_step_.assign(compiled_.steps.size(), -1);
+    for (std::size_t i = 0; i < compiled_.steps.size(); ++i) {
+      const Step& step = compiled_.steps[i];
+      if (step.slot < source_.n_shared || !has_rotor(step.kind) || (tiles_ && !tiles_->gates[i])) continue;
+      rotor_of_step_[i] = static_cast<std::int32_t>(own_steps_.size());
+      own_steps_.push_back(i);
     }
-    Rotor<Real>& r = rotors_[static_cast<std::size_t>(next++)];
+    rotors_.resize(own_steps_.size());
+  }
+  for (std::size_t k = 0; k < own_steps_.size(); ++k) {
+    const Step& step = compiled_.steps[own_steps_[k]];
+    Rotor<Real>& r = rotors_[k];
     const double* values = per_sample_.data() + static_cast<u64>(step.slot - source_.n_shared) * lanes;
     const u64 distinct = lanes_mode() ? count : 1;
     Trig t{};

@@ -101,7 +101,8 @@ class Unit {
   const Batch* batch_ = nullptr;
   u64 first_ = 0, count_ = 1;
   std::vector<double> per_sample_;           // (n_per_sample, lanes), so that a slot's lanes are together
-  std::vector<Rotor<Real>> rotors_;          // of the steps with per-sample angles
+  std::vector<std::size_t> own_steps_;       // rotors with per-sample angles
+  std::vector<Rotor<Real>> rotors_;          // of those
   std::vector<std::int32_t> rotor_of_step_;  // index into rotors_, or -1
   std::vector<Chosen<Real>> chosen_;         // of the matrices of dense operands
   // of a plan

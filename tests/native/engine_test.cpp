@@ -9,6 +9,7 @@
 
 #include "dispatch.hpp"
 #include "engine.hpp"
+#include "half_angles.hpp"
 #include "planner.hpp"
 #include "programs.hpp"
 #include "shifts.hpp"
@@ -197,7 +198,7 @@ int run(u64 programs, const std::string& wanted) {
   }
   for (const std::string& isa : isas) {
     ketgrad::set_isa(isa);
-    failures += !spins::agree(isa);
+    failures += !spins::agree(isa) + !half_angles::agree(isa);
   }
   for (std::size_t k = 0; k < isas.size(); ++k)
     std::printf("%-16s %llu programs, furthest from scalar: complex64 %.1e, complex128 %.1e\n", isas[k].c_str(),

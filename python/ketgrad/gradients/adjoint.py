@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backends import Plan
+from ..finite import require_finite
 from ..lowering import Lowered
 
 Array = npt.NDArray[np.float64]
@@ -21,6 +22,30 @@ def values(lowered: Lowered, terms: Array) -> Array:
     """Outputs (B, M) from terms (B, R)."""
     readout = lowered.readout
     return terms if readout.is_identity else terms @ readout.coefficients.T + readout.constant
+
+
+def evaluate(lowered: Lowered, plan: Plan, weights: Array, inputs: Array, differentiate: bool) -> tuple[Array, Any]:
+    """Outputs (B, M), and None or the pullback from their cotangents (B, M) to those of weights (P,) and inputs (B, F).
+
+    Args:
+        weights, inputs: (P,) and (B, F), contiguous float64, which nobody changes before the pullback.
+
+    Raises:
+        ParameterError: weights, inputs or cotangents that are not finite.
+    """
+    require_finite(weights, "weights")
+    require_finite(inputs, "inputs")
+    stage = lowered.stage
+    terms, tape = plan.forward(*stage.evaluate(weights, inputs), differentiate, None, stage.is_direct)
+    if not differentiate:
+        return values(lowered, terms), None
+
+    def pull(cotangents: Array) -> tuple[Array, Array]:
+        c = np.ascontiguousarray(cotangents, dtype=np.float64)
+        require_finite(c, "cotangents")
+        return vjp(lowered, plan, weights, inputs, c, tape)[:2]
+
+    return values(lowered, terms), pull
 
 
 def vjp(

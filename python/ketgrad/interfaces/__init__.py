@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,26 +80,29 @@ def wide(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
 def framework(tensors: Sequence[Any]) -> str:
     """Whose tensors these are: "torch", "jax", "autograd" or "numpy"."""
     for t in tensors:
-        home = type(t).__module__.partition(".")[0]
-        if home in ("torch", "autograd"):
+        home = _home_of(type(t))  # type: ignore[arg-type]
+        if home != "numpy":
             return home
-        if home in ("jax", "jaxlib"):
-            return "jax"
     return "numpy"
+
+
+@lru_cache(maxsize=256)
+def _home_of(kind: type) -> str:
+    home = kind.__module__.partition(".")[0]
+    return {"torch": "torch", "autograd": "autograd", "jax": "jax", "jaxlib": "jax"}.get(home, "numpy")
 
 
 def call(function: Differentiable, tensors: Sequence[Any], interface: str) -> Sequence[Any]:
     """The results as tensors of the framework ("numpy", "autograd", "torch" or "jax"), differentiable where it asks."""
-    if interface == "torch":
-        from . import torch_interface
+    return _caller(interface)(function, tensors)  # type: ignore[no-any-return]
 
-        return torch_interface.call(function, tensors)
-    if interface == "jax":
-        from . import jax_interface
 
-        return jax_interface.call(function, tensors)
-    if interface == "autograd":
-        from . import autograd_interface
+@lru_cache(maxsize=8)
+def _caller(interface: str) -> Callable[..., Any]:
+    if interface == "numpy":
+        return _call_numpy
+    return import_module(f".{interface}_interface", __name__).call  # type: ignore[no-any-return]
 
-        return autograd_interface.call(function, tensors)
+
+def _call_numpy(function: Differentiable, tensors: Sequence[Any]) -> Sequence[Any]:
     return function.forward([np.asarray(t) for t in tensors], False)[0]

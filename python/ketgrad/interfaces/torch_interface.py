@@ -66,7 +66,9 @@ def _is_plain(value: Any) -> bool:
 
 
 def _plain_array(tensor: torch.Tensor) -> Any:
-    return tensor.detach().numpy() if tensor.ndim else np.float64(tensor.item())
+    if not tensor.ndim:
+        return np.float64(tensor.item())
+    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
 
 
 def _save(ctx: Any, values: Sequence[Any]) -> list[Any]:
@@ -77,22 +79,27 @@ def _save(ctx: Any, values: Sequence[Any]) -> list[Any]:
 
 def _saved(ctx: Any) -> list[Any]:
     tensors = iter(ctx.saved_tensors)
+    if ctx.places is None:
+        return list(tensors)
     return [next(tensors) if place is None else place for place in ctx.places]
 
 
 class _Apply(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, function: Differentiable, *tensors: Any) -> tuple[torch.Tensor, ...]:
-        ctx.plain = all(map(_is_plain, tensors))
-        arrays = [_plain_array(t) for t in tensors] if ctx.plain else [array(t) for t in tensors]
-        results, ctx.pullback = function.forward(arrays, True)
-        ctx.function, ctx.places = function, _save(ctx, tensors)
-        return _tensors(results, None if ctx.plain else _home(tensors))
+        ctx.function, ctx.plain = function, all(map(_is_plain, tensors))
+        if ctx.plain:
+            ctx.places = ctx.save_for_backward(*tensors)  # None
+            results, ctx.pullback = function.forward([_plain_array(t) for t in tensors], True)
+            return _tensors(results, None)
+        results, ctx.pullback = function.forward([array(t) for t in tensors], True)
+        ctx.places = _save(ctx, tensors)
+        return _tensors(results, _home(tensors))
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[Any, ...]:
         if ctx.plain and not torch.is_grad_enabled():
-            gradients = ctx.pullback([array(c) for c in cotangents])
+            gradients = ctx.pullback([_plain_array(c) for c in cotangents])
             if isinstance(gradients, np.ndarray):  # one number each
                 return (None, *torch.from_numpy(gradients).unbind())
             return (None, *[torch.from_numpy(np.ascontiguousarray(g, dtype=np.float64)) for g in gradients])

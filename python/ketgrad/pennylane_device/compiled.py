@@ -43,13 +43,19 @@ class _Traced(Exact):
         probe = one.structure.trace.probe
         super().__init__(one.structure, probe.reading.labels, probe.measurements, axes, batch, False)
         self._one = one
+        self._direct = one.structure.direct(batch)
+
+    def forward(self, arrays: Sequence[Array], differentiate: bool) -> tuple[Any, Any]:
+        arrays = [np.asarray(a, dtype=np.float64) for a in arrays]
+        if [a.ndim for a in arrays] == self.axes:  # none in front of its own
+            self._one.guard(arrays)
+            if self._direct is not None:
+                return self._direct.forward(arrays, differentiate)
+        return super().forward(arrays, differentiate)
 
     def _arguments(self, arrays: Sequence[Array]) -> Any:
         arrays = [np.asarray(a, dtype=np.float64) for a in arrays]
-        given = TracedArguments(arrays, self.axes, self._batch, self._one.structure.trace)
-        if not given.lead:
-            self._one.guard(arrays)
-        return given
+        return TracedArguments(arrays, self.axes, self._batch, self._one.structure.trace)
 
 
 class _One:

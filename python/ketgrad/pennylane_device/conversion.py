@@ -214,9 +214,11 @@ def read_tape(tape: Any, wires: Sequence[Hashable] | None, trained: Collection[i
     slots: list[int | None] = []
     initial, noisy = None, False
     for op in tape.operations:
-        plain, own = PLAIN.get(op.name), op.data
-        if plain is not None and plain[1] == len(own):  # what most tapes are made of, without a further question
-            rows.append(_plain_row(plain[0], tuple([index[w] for w in _labels(op)])))
+        row_name, count, controlled = _plain_class(type(op), op.name)  # type: ignore[arg-type]
+        own = op.data if count else ()
+        if row_name and count == len(own):  # what most tapes are made of, without a further question
+            here = op.hyperparameters["control_wires"].labels + op.base.wires.labels if controlled else op.wires.labels
+            rows.append(_plain_row(row_name, tuple([index[w] for w in here])))
             if not own:
                 continue
         elif isinstance(op, StatePrepBase) and (not isinstance(op, qml.BasisState) or is_live(op.data[0])):
@@ -247,11 +249,14 @@ def _read_channel(op: Operator, index: Index, live: bool) -> tuple[list[Row], Se
     return rows, op.data if isinstance(channel, LiveChannel) else ()
 
 
-def _labels(op: Operator) -> tuple[Hashable, ...]:
-    """Of an operator's wires; a controlled one puts its wires together at every question, which takes long."""
-    if isinstance(op, Controlled):
-        return tuple(op.control_wires.labels + op.base.wires.labels)
-    return tuple(op.wires.labels)
+@lru_cache(maxsize=1024)
+def _plain_class(kind: type, name: str) -> tuple[str, int, bool]:
+    """The table's row for operators of this class and name, how many angles it has, and whether it is a Controlled.
+
+    A Controlled puts its wires together at every question, which takes long.
+    """
+    row, count = PLAIN.get(name, ("", 1))
+    return row, count, issubclass(kind, Controlled)
 
 
 @lru_cache(maxsize=4096)

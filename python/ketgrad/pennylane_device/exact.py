@@ -18,8 +18,10 @@ from pennylane import measurements as mps
 from pennylane.wires import Wires
 
 from ..errors import NotDifferentiableError
-from ..model import Gradients
+from ..gradients import adjoint
+from ..model import Gradients, Model
 from .arguments import Arguments
+from .direct import NONE
 from .measurements import ExactPlan, Step, finish
 from .mixed import MixedRun, refuse_paths
 from .second import second
@@ -95,7 +97,10 @@ class Exact:
     def _expectations(self, given: Any, differentiate: bool) -> tuple[list[Array], Callable[..., Any] | None]:
         """As `_Run`, for the most frequent list of measurements, in which every step is what the model gives."""
         model = self.structure.values(given.pattern)
-        values, pull = model.forward(given.weights, given.inputs, method=self.method, _keep=differentiate)
+        if self.method == "adjoint" and not self.structure.noisy:
+            values, pull = _evaluate(model, given, differentiate)
+        else:
+            values, pull = model.forward(given.weights, given.inputs, method=self.method, _keep=differentiate)
 
         def pullback(cotangents: Sequence[Array]) -> Any:
             whole = not given.shape or given.batched and all(c.shape == given.shape for c in cotangents)
@@ -144,6 +149,21 @@ class Exact:
         second = (matrix @ np.atleast_2d(image).T).T.reshape(states.shape)
         moment = np.einsum("...i,...i->...", image.conj(), image).real - mean**2
         return moment, lambda c: c[..., None] * (second - 2 * mean[..., None] * image)
+
+
+def _evaluate(model: Model, given: Any, differentiate: bool) -> tuple[Array, Any]:
+    """As `model.forward`, of arguments that need no second look."""
+    weights = NONE[0] if given.weights is None else np.array(given.weights, dtype=np.float64)
+    inputs = NONE if given.inputs is None else np.array(given.inputs, dtype=np.float64, order="C")
+    values, pull = adjoint.evaluate(model._lowered, model._ready().plan, weights, inputs, differentiate)
+    if given.inputs is not None:
+        return values, lambda c: Gradients(*pull(c))
+
+    def pull_one(cotangents: Array) -> Gradients:
+        to_weights, to_inputs = pull(cotangents.reshape(1, -1))
+        return Gradients(to_weights, to_inputs[0])
+
+    return values[0], pull_one
 
 
 class _Run:

@@ -17,6 +17,8 @@ from ..circuit import Circuit
 from ..model import Gradients
 from .arguments import Batch, sum_to
 from .conversion import append_row
+from .direct import Direct
+from .measurements import ExactPlan
 from .structure import Pattern, Structure
 from .tracing import Trace
 
@@ -57,6 +59,14 @@ class TracedStructure(Structure):
         for row in self._rows:
             append_row(circuit, row, angles)
         return circuit
+
+    def direct(self, batch: int | None) -> Direct | None:
+        """The quick way of calls without axes in front, where there is one."""
+        assert isinstance(self.plan, ExactPlan)
+        varied = self.trace.varied
+        if self.noisy or not self.plan.only_expectations or (batch is None) is bool(varied):
+            return None
+        return Direct(self.values((False,) * len(self.shapes)), self.shapes, tuple(self.trace.shared), tuple(varied))
 
     def size(self, argument: int) -> int:
         """Entries of an argument of the example."""
