@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <tuple>
 #include <vector>
 
 namespace ketgrad {
@@ -28,6 +29,30 @@ struct Kept {
   }
 };
 
+// Those of this thread, found without a lock and still in its processor's cache.
+struct Own {
+  static constexpr std::size_t kEach = std::size_t{1} << 20, kAll = std::size_t{4} << 20, kMost = 16;
+  std::pair<void*, std::size_t> free[kMost];  // the oldest first
+  std::size_t count = 0, bytes = 0;
+
+  ~Own();
+
+  std::pair<void*, std::size_t> take_out(std::size_t k) {
+    const auto out = free[k];
+    bytes -= out.second;
+    for (--count; k < count; ++k) free[k] = free[k + 1];
+    return out;
+  }
+};
+
+thread_local bool ended = false;  // after which `own` is no more
+thread_local Own own;
+
+Own::~Own() {
+  ended = true;
+  while (count) std::free(take_out(count - 1).first);
+}
+
 Kept* kept = new Kept;  // leaked: buffers may outlive static destruction
 void after_fork_in_child() { kept = new Kept; }
 const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
@@ -37,6 +62,12 @@ const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
 Buffer::Buffer(std::size_t bytes) {
   (void)registered;
   if (bytes == 0) bytes = 64;
+  if (bytes <= Own::kEach && !ended)
+    for (std::size_t k = own.count; k-- > 0;)
+      if (own.free[k].second == bytes) {
+        std::tie(data_, bytes_) = own.take_out(k);
+        return;
+      }
   if (bytes <= kKeepEach) {
     const std::lock_guard lock(kept->mutex);
     for (std::size_t k = kept->free.size(); k-- > 0;)
@@ -60,9 +91,15 @@ Buffer::Buffer(std::size_t bytes) {
 
 Buffer::~Buffer() {
   if (!data_) return;
+  if (bytes_ <= Own::kEach && !ended) {
+    // the oldest go first: sizes that nobody asks for any more must not crowd out those that come back
+    while (own.bytes + bytes_ > Own::kAll || own.count == Own::kMost) std::free(own.take_out(0).first);
+    own.free[own.count++] = {data_, bytes_};
+    own.bytes += bytes_;
+    return;
+  }
   if (bytes_ <= kKeepEach) {
     const std::lock_guard lock(kept->mutex);
-    // the oldest go first: sizes that nobody asks for any more must not crowd out those that come back
     while (kept->bytes + bytes_ > kKeepAll || kept->free.size() >= kKeepMost) {
       std::free(kept->free.front().first);
       kept->drop(0);

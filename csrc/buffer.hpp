@@ -1,4 +1,5 @@
-// Aligned memory for states: 64-byte aligned, huge pages for large ones, those of up to 64 MiB kept for the next call.
+// Aligned memory for states: 64-byte aligned, huge pages for large ones. Those of up to 64 MiB are kept for the next
+// call, small ones by the thread that gave them back.
 #pragma once
 
 #include <cstddef>

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <span>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -80,27 +81,49 @@ FlushDenormals::~FlushDenormals() {
 
 namespace {
 
+// Tasks that one thread takes first, so that it meets in the next job what the last one left in its cache.
+struct alignas(64) Share {
+  std::atomic<std::uint64_t> next{0};
+  std::uint64_t end = 0;
+};
+
 struct Job {
   Job(TaskRef job_task, std::uint64_t job_count, Watch& job_watch)
       : task(job_task),
         count(job_count),
-        watch(job_watch) {}
+        watch(job_watch),
+        whole{0, job_count},
+        shares(&whole, 1) {}
 
   TaskRef task;
   std::uint64_t count;
   Watch& watch;
-  std::atomic<std::uint64_t> next{0};
+  Share whole;
+  std::span<Share> shares;
   std::atomic<int> inside{0};
   std::mutex mutex;
   std::exception_ptr error;
 
-  void work() {
+  void cut(std::span<Share> into) {
+    shares = into;
+    for (std::size_t k = 0; k < into.size(); ++k) {
+      into[k].next.store(count * k / into.size(), std::memory_order_relaxed);
+      into[k].end = count * (k + 1) / into.size();
+    }
+  }
+
+  // The tasks of share `own`, then those that others have not come to.
+  void work(std::size_t own) {
     const FlushDenormals flush;
     try {
-      for (;;) {
-        const std::uint64_t index = next.fetch_add(1, std::memory_order_relaxed);
-        if (index >= count || watch.stopped()) return;
-        task(index);
+      for (std::size_t k = 0; k < shares.size(); ++k) {
+        Share& share = shares[(own + k) % shares.size()];
+        for (;;) {
+          const std::uint64_t index = share.next.fetch_add(1, std::memory_order_relaxed);
+          if (watch.stopped()) return;
+          if (index >= share.end) break;
+          task(index);
+        }
       }
     } catch (const Stopped&) {
     } catch (...) {
@@ -113,9 +136,9 @@ struct Job {
 
 class Pool {
  public:
-  explicit Pool(int workers) : size_(workers) {
+  explicit Pool(int workers) : size_(workers), shares_(static_cast<std::size_t>(workers) + 1) {
     try {
-      for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { loop(); });
+      for (std::size_t i = 1; i < shares_.size(); ++i) threads_.emplace_back([this, i] { loop(i); });
     } catch (const std::system_error&) {
       // the system grants no more threads: work with those there are
     }
@@ -135,13 +158,14 @@ class Pool {
   int size() const { return size_; }
 
   void run(Job& job) {
+    job.cut(shares_);
     {
       const std::lock_guard lock(mutex_);
       job_ = &job;
       signal_.store(++generation_, std::memory_order_release);
     }
     wake_.notify_all();
-    job.work();
+    job.work(0);
     {
       const std::lock_guard lock(mutex_);  // no worker can join the job from here on
       job_ = nullptr;
@@ -158,7 +182,7 @@ class Pool {
   }
 
  private:
-  void loop() {
+  void loop(std::size_t own) {
     std::uint64_t seen = 0;
     for (;;) {
       const auto start = Clock::now();
@@ -181,7 +205,7 @@ class Pool {
         if (job) job->inside.fetch_add(1);
       }
       if (!job) continue;
-      job->work();
+      job->work(own);
       {
         const std::lock_guard lock(mutex_);
         job->inside.fetch_sub(1, std::memory_order_release);
@@ -191,6 +215,7 @@ class Pool {
   }
 
   const int size_;
+  std::vector<Share> shares_;  // of the caller, then of each worker
   std::vector<std::thread> threads_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
@@ -248,7 +273,7 @@ void run_tasks(std::uint64_t count, TaskRef task, Watch& watch) {
       }
       shared->pool->run(job);
     } else {
-      job.work();
+      job.work(0);
     }
   }
   if (job.error) std::rethrow_exception(job.error);

@@ -1,8 +1,8 @@
 // Threads: a small pool of our own, and the watch that lets Ctrl-C through.
 //
-// A job is a fixed number of tasks; threads take the next one. What a task computes never depends on who runs it, so
-// results do not depend on the number of threads. A second caller finds the pool busy and runs its job by itself.
-// After a fork the child starts a new pool.
+// A job is a fixed number of tasks; a thread takes those of its own share, then what others have left. What a task
+// computes never depends on who runs it, so results do not depend on the number of threads. A second caller finds the
+// pool busy and runs its job by itself. After a fork the child starts a new pool.
 #pragma once
 
 #include <atomic>
