@@ -100,7 +100,6 @@ struct Job {
   Watch& watch;
   Share whole;
   std::span<Share> shares;
-  std::atomic<int> inside{0};
   std::mutex mutex;
   std::exception_ptr error;
 
@@ -145,12 +144,8 @@ class Pool {
   }
 
   ~Pool() {
-    {
-      const std::lock_guard lock(mutex_);
-      quit_ = true;
-      ++generation_;
-    }
-    wake_.notify_all();
+    quit_ = true;
+    publish();
     for (auto& t : threads_) t.join();
   }
 
@@ -159,70 +154,78 @@ class Pool {
 
   void run(Job& job) {
     job.cut(shares_);
-    {
-      const std::lock_guard lock(mutex_);
-      job_ = &job;
-      signal_.store(++generation_, std::memory_order_release);
-    }
-    wake_.notify_all();
+    job_ = &job;
+    publish();
     job.work(0);
-    {
-      const std::lock_guard lock(mutex_);  // no worker can join the job from here on
-      job_ = nullptr;
-    }
+    job_ = nullptr;  // from here on no worker finds the job, and those that did are counted
     const auto spin_until = Clock::now() + kSpin;
-    while (job.inside.load(std::memory_order_acquire) != 0) {
+    while (inside_ != 0) {
       if (Clock::now() < spin_until) {
         pause();
         continue;
       }
       std::unique_lock lock(mutex_);
-      done_.wait_for(lock, std::chrono::milliseconds(1), [&] { return job.inside.load() == 0; });
+      waiting_ = true;
+      done_.wait_for(lock, std::chrono::milliseconds(1), [&] { return inside_ == 0; });
+      waiting_ = false;
     }
   }
 
  private:
+  // Workers see the new generation by themselves, or are parked and have to be woken.
+  void publish() {
+    ++generation_;
+    if (parked_ == 0) return;
+    {
+      const std::lock_guard lock(mutex_);
+    }  // who is about to park has either seen the generation or waits by now
+    wake_.notify_all();
+  }
+
+  // Waits for a generation other than `seen`, and gives it.
+  std::uint64_t next_generation(std::uint64_t seen) {
+    const auto start = Clock::now();
+    for (auto waited = start - start; waited <= kYield; waited = Clock::now() - start) {
+      if (const std::uint64_t now = generation_; now != seen) return now;
+      if (waited > kSpin) {
+        std::this_thread::yield();
+      } else {
+        pause();
+      }
+    }
+    std::unique_lock lock(mutex_);
+    ++parked_;
+    wake_.wait(lock, [&] { return generation_ != seen; });
+    --parked_;
+    return generation_;
+  }
+
   void loop(std::size_t own) {
-    std::uint64_t seen = 0;
-    for (;;) {
-      const auto start = Clock::now();
-      while (signal_.load(std::memory_order_acquire) == seen) {
-        const auto waited = Clock::now() - start;
-        if (waited > kYield) break;
-        if (waited > kSpin) {
-          std::this_thread::yield();
-        } else {
-          pause();
+    for (std::uint64_t seen = 0;;) {
+      seen = next_generation(seen);
+      if (quit_) return;
+      ++inside_;
+      if (Job* const job = job_) job->work(own);
+      if (--inside_ == 0 && waiting_) {
+        {
+          const std::lock_guard lock(mutex_);
         }
+        done_.notify_one();
       }
-      Job* job = nullptr;
-      {
-        std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return generation_ != seen; });
-        seen = generation_;
-        if (quit_) return;
-        job = job_;
-        if (job) job->inside.fetch_add(1);
-      }
-      if (!job) continue;
-      job->work(own);
-      {
-        const std::lock_guard lock(mutex_);
-        job->inside.fetch_sub(1, std::memory_order_release);
-      }
-      done_.notify_one();
     }
   }
 
+  // No lock is taken on the way into a job or out of it: who does not get one at once sleeps, and a job may be shorter
+  // than it takes to wake up. All of these are sequentially consistent.
   const int size_;
   std::vector<Share> shares_;  // of the caller, then of each worker
-  std::vector<std::thread> threads_;
+  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<Job*> job_{nullptr};
+  std::atomic<int> inside_{0}, parked_{0};
+  std::atomic<bool> quit_{false}, waiting_{false};
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  std::uint64_t generation_ = 0;
-  std::atomic<std::uint64_t> signal_{0};
-  bool quit_ = false;
-  Job* job_ = nullptr;
+  std::vector<std::thread> threads_;  // the last member: they use the others
 };
 
 // Leaked on purpose: threads must not be joined while the interpreter unloads, and a forked child has none of them.
