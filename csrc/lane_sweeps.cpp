@@ -23,10 +23,10 @@ const Angle& angle_of(const Words& words, int op) {
 
 template <typename Real>
 LaneNumbers<Real>::LaneNumbers(const TilePlan<Real>& plan, const KernelTable<Real>& kernels,
-                               const std::vector<double>& angles, bool backwards, bool scaled)
+                               const std::vector<HalfAngle>& halves, bool backwards, bool scaled)
     : pass([&] {
         double factor = 1;
-        return PassNumbers<Real>(plan.passes[0], plan.words.ops, angles, backwards, true, scaled ? &factor : nullptr);
+        return PassNumbers<Real>(plan.passes[0], plan.words.ops, halves, backwards, true, scaled ? &factor : nullptr);
       }()),
       tables(plan.passes[0].layers.size()),
       layers(plan.passes[0].layers.size()) {
@@ -45,10 +45,10 @@ LaneCall<Real>::LaneCall(const TilePlan<Real>& plan, const Source& source, const
   for (std::size_t i = 0; i < steps.size(); ++i)
     if (steps[i].slot < source.n_shared)
       of_instruction[i] = steps[i].offset + steps[i].scale * (steps[i].slot < 0 ? 0.0 : shared[steps[i].slot]);
-  const std::vector<double> angles = words.evaluate(source, of_instruction);
-  if (forwards) forward.emplace(plan, kernels, angles, false, true);
+  const std::vector<HalfAngle> halves = half_angles(kernels, words.evaluate(source, of_instruction));
+  if (forwards) forward.emplace(plan, kernels, halves, false, true);
   if (!backwards) return;
-  back.emplace(plan, kernels, angles, true, !to_start);
+  back.emplace(plan, kernels, halves, true, !to_start);
 
   const TilePass<Real>& pass = plan.passes[0];
   constexpr std::size_t none = ~std::size_t{0};

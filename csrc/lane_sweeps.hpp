@@ -28,7 +28,7 @@ struct LaneNumbers {
   std::vector<LayerTables> tables;
   std::vector<PhaseLayer<Real>> layers;
 
-  LaneNumbers(const TilePlan<Real>& plan, const KernelTable<Real>& kernels, const std::vector<double>& angles_of_ops,
+  LaneNumbers(const TilePlan<Real>& plan, const KernelTable<Real>& kernels, const std::vector<HalfAngle>& halves,
               bool backwards, bool scaled);
 };
 

@@ -15,12 +15,23 @@ void turn_by(double& re, double& im, double c, double s) {
 
 }  // namespace
 
-HalfAngle::HalfAngle(double angle) : c(snap(std::cos(angle / 2))), s(snap(std::sin(angle / 2))) {}
+template <typename Real>
+std::vector<HalfAngle> half_angles(const KernelTable<Real>& kernels, std::vector<double> angles) {
+  std::vector<HalfAngle> out(angles.size());
+  angles.resize((angles.size() + 7) / 8 * 8);
+  std::vector<double> c(angles.size()), s(angles.size());
+  kernels.half_angles(angles.data(), angles.size(), c.data(), s.data());
+  for (std::size_t k = 0; k < out.size(); ++k) out[k] = {c[k], s[k]};
+  return out;
+}
 
 template <typename Real>
-LayerNumbers<Real>::LayerNumbers(const TileLayer& layer, const std::function<HalfAngle(int)>& of) {
+LayerNumbers<Real>::LayerNumbers(const TileLayer& layer, const std::vector<Op>& ops,
+                                 const std::vector<HalfAngle>& halves) {
+  auto of = [&](int op) { return halves[static_cast<std::size_t>(ops[static_cast<std::size_t>(op)].angle)]; };
   auto all = [&](const std::vector<TileLayer::Member>& members) {
     std::vector<HalfAngle> list;
+    list.reserve(members.size());
     for (const TileLayer::Member& m : members) list.push_back(of(m.op));
     return list;
   };
@@ -117,6 +128,8 @@ void layer_sums(const TileLayer& layer, const KernelTable<Real>& kernels, u64 gr
   }
 }
 
+template std::vector<HalfAngle> half_angles(const KernelTable<float>&, std::vector<double>);
+template std::vector<HalfAngle> half_angles(const KernelTable<double>&, std::vector<double>);
 template struct LayerNumbers<float>;
 template struct LayerNumbers<double>;
 template void prepare_layer(const TileLayer&, const LayerNumbers<float>&, const KernelTable<float>&, u64, bool, u64,

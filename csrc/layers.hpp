@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <functional>
 #include <vector>
 
 #include "buffer.hpp"
@@ -13,10 +12,10 @@ namespace ketgrad {
 // Cosine and sine of half an angle; what is meant to be 0 is 0.
 struct HalfAngle {
   double c = 1, s = 0;
-
-  HalfAngle() = default;
-  explicit HalfAngle(double angle);
 };
+
+template <typename Real>
+std::vector<HalfAngle> half_angles(const KernelTable<Real>& kernels, std::vector<double> angles);
 
 // Factors of the members of a layer, and what no tile changes.
 template <typename Real>
@@ -26,8 +25,8 @@ struct LayerNumbers {
   double re[kLanes<Real>], im[kLanes<Real>];
   std::vector<std::array<Real, kLanes<Real>>> patterns;
 
-  // of(op): of its angle
-  LayerNumbers(const TileLayer& layer, const std::function<HalfAngle(int)>& of);
+  // `halves`: of the angles that ops have
+  LayerNumbers(const TileLayer& layer, const std::vector<Op>& ops, const std::vector<HalfAngle>& halves);
   void scale(double factor);
 };
 

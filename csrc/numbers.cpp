@@ -38,15 +38,13 @@ void fill_block(BlockAngles<Real>& out, const TileBlock& block, const HalfAngle*
 
 template <typename Real>
 PassNumbers<Real>::PassNumbers(const TilePass<Real>& pass, const std::vector<Op>& ops,
-                               const std::vector<double>& angles, bool backwards, bool settle, double* factor)
+                               const std::vector<HalfAngle>& halves, bool backwards, bool settle, double* factor)
     : blocks(pass.blocks.size()),
       turns(pass.turns.size()),
       factors(pass.stages.size(), 1.0),
       taken(pass.blocks.size(), 1.0) {
-  auto of = [&](int op) {
-    return HalfAngle(angles[static_cast<std::size_t>(ops[static_cast<std::size_t>(op)].angle)]);
-  };
-  for (const TileLayer& layer : pass.layers) layers.emplace_back(layer, of);
+  auto of = [&](int op) { return halves[static_cast<std::size_t>(ops[static_cast<std::size_t>(op)].angle)]; };
+  for (const TileLayer& layer : pass.layers) layers.emplace_back(layer, ops, halves);
   const std::size_t n = pass.stages.size();
   auto stage = [&](std::size_t k) { return backwards ? n - 1 - k : k; };
   std::size_t last = n;  // that can settle

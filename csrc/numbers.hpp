@@ -21,8 +21,8 @@ struct PassNumbers {
   std::vector<double> taken;    // what each block takes up of it
 
   // `factor`: null to leave nothing behind. `settle`: with this pass the factor becomes 1.
-  PassNumbers(const TilePass<Real>& pass, const std::vector<Op>& ops, const std::vector<double>& angles, bool backwards,
-              bool settle, double* factor);
+  PassNumbers(const TilePass<Real>& pass, const std::vector<Op>& ops, const std::vector<HalfAngle>& halves,
+              bool backwards, bool settle, double* factor);
 };
 
 }  // namespace ketgrad

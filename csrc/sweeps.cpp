@@ -173,7 +173,7 @@ void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std
 
 template <typename Real>
 void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse, double& factor) const {
-  const Numbers numbers(pass, plan_.words.ops, angles_, false, pass.settles_forward, &factor);
+  const Numbers numbers(pass, plan_.words.ops, halves_, false, pass.settles_forward, &factor);
   auto work = [&](Real* const* at, u64 base, u64, Worker& worker) {
     for (std::size_t s = 0; s < pass.stages.size(); ++s) prepare(pass, numbers, s, base, false, worker);
     runs(
@@ -189,7 +189,7 @@ void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse, d
 
 template <typename Real>
 void Sweeps<Real>::undo(const TilePass<Real>& pass, std::size_t count, Real* state) const {
-  const Numbers numbers(pass, plan_.words.ops, angles_, true, true, nullptr);
+  const Numbers numbers(pass, plan_.words.ops, halves_, true, true, nullptr);
   over_tiles(pass, {state}, [&](Real* const* at, u64 base, u64, Worker& worker) {
     for (std::size_t s = count; s-- > 0;) {
       prepare(pass, numbers, s, base, true, worker);
@@ -258,7 +258,7 @@ template <typename Real>
 void Sweeps<Real>::reverse(const TilePass<Real>& pass, std::size_t from, Real* psi, Real* lambda,
                            std::vector<Measured>& measured, double* factor) const {
   constexpr int lanes = kLanes<Real>;
-  const Numbers numbers(pass, plan_.words.ops, angles_, true, pass.settles_back, factor);
+  const Numbers numbers(pass, plan_.words.ops, halves_, true, pass.settles_back, factor);
   const u64 tasks = Executor::tile_tasks(plan_.compiled.layout.groups / pass.geometry.groups());
   const std::size_t per_task = pass.n_sums * lanes;
   std::vector<double> sums(tasks * per_task);

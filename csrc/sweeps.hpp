@@ -26,7 +26,7 @@ class Sweeps {
       : plan_(plan),
         kernels_(kernels),
         executor_(executor),
-        angles_(std::move(angles_of_ops)),
+        halves_(half_angles(kernels, std::move(angles_of_ops))),
         gates_{kernels, rotors_of_steps, entries_of_steps, chosen} {}
 
   // `factor`: the state is that times what memory holds, before and after; 1 at either end of a sweep.
@@ -64,7 +64,7 @@ class Sweeps {
   const TilePlan<Real>& plan_;
   const KernelTable<Real>& kernels_;
   const Executor& executor_;
-  const std::vector<double> angles_;
+  const std::vector<HalfAngle> halves_;
   const GateRunner<Real> gates_;
 };
 

@@ -8,7 +8,7 @@ namespace {
 
 // How many turns are done on groups held in registers: 2^n of them, one part of one register each; back, of two states.
 inline constexpr int kTurnsAtOnce = KETGRAD_VECTOR_BYTES == 64 ? 4 : KETGRAD_VECTOR_BYTES == 32 ? 3 : 2;
-inline constexpr int kTurnsBack = KETGRAD_VECTOR_BYTES == 64 ? 3 : 2;
+inline constexpr int kTurnsBack = 2;
 
 // Sines of one register, either sign: s[r][sign].
 template <typename Real>
