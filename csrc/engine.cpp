@@ -20,7 +20,8 @@ template <typename Real>
 class TapeOf final : public Tape {
  public:
   std::mutex mutex;
-  Buffer kets;                // of all units, one after the other
+  Buffer kets;  // of all units, one after the other
+  std::shared_ptr<const LaneCall<Real>> call;
   u64 engine = 0, batch = 0;  // whose it is: anyone else's is not looked at
   bool lanes = false;
   bool consumable = false;  // one unit, too large to copy: the first pullback works in it
@@ -56,7 +57,7 @@ class EngineOf final : public Engine {
                                 const Poll& poll) const override {
     const FlushDenormals flush;
     Watch watch(poll);
-    const Job job = plan(batch, true, false, false);
+    const Job job = plan(batch, true, false, false, nullptr);
     auto tape = std::make_unique<TapeOf<Real>>();
     const u64 bytes = job.units * job.compiled.layout.groups * kGroupBytes;
     const bool kept = keep && (bytes <= kKeepBytes || job.units == 1);
@@ -66,6 +67,7 @@ class EngineOf final : public Engine {
       tape->batch = batch.size;
       tape->lanes = job.in_lanes;
       tape->consumable = bytes > kKeepBytes;
+      tape->call = job.call;
     }
     run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64, Scratch& scratch) {
       if (!kept) scratch.ket.hold(unit.state_bytes());
@@ -88,7 +90,7 @@ class EngineOf final : public Engine {
     auto* tape = dynamic_cast<TapeOf<Real>*>(given);
     if (tape && (tape->engine != id_ || tape->batch != batch.size || tape->lanes != estimate(batch.size).in_lanes))
       tape = nullptr;
-    const Job job = plan(batch, !tape || tape->consumable, true, out.initial != nullptr);
+    const Job job = plan(batch, !tape || tape->consumable, true, out.initial != nullptr, tape ? tape->call : nullptr);
     const u64 n_shared = static_cast<u64>(source_.n_shared),
               n_slots = n_shared + static_cast<u64>(source_.n_per_sample);
     const u64 terms = source_.terms.size(), row_reals = u64{2} << source_.n_bits, sets = cotangents.sets;
@@ -138,7 +140,7 @@ class EngineOf final : public Engine {
   void states(const Batch& batch, void* out, const Poll& poll) const override {
     const FlushDenormals flush;
     Watch watch(poll);
-    const Job job = plan(batch, true, false, false);
+    const Job job = plan(batch, true, false, false, nullptr);
     run(job, batch, watch, [&](Unit<Real>& unit, u64 index, u64, Scratch& scratch) {
       Real* row = static_cast<Real*>(out) + (job.first(index) << (source_.n_bits + 1));
       Real* psi = row;
@@ -162,7 +164,7 @@ class EngineOf final : public Engine {
 
  private:
   static constexpr u64 kGroupBytes = 128;
-  static constexpr u64 kTaskWork = 4096;  // groups times steps; some microseconds
+  static constexpr u64 kTaskWork = 8192;  // groups times steps; tens of microseconds
   static constexpr u64 kApart =
       64;  // loads from the bra must not look as if they waited for stores to the ket, 4 KiB apart
 
@@ -178,8 +180,8 @@ class EngineOf final : public Engine {
     bool in_lanes;
     bool by_unit;  // threads share out the units; else the groups of one state after another
     u64 units;
-    std::vector<Trig> trig;                // of steps that run as gates
-    std::optional<LaneCall<Real>> lanes_;  // the numbers of a plan in lanes mode
+    std::vector<Trig> trig;                      // of steps that run as gates
+    std::shared_ptr<const LaneCall<Real>> call;  // the numbers of a plan in lanes mode
 
     // By size alone, and none that another thread would take longer to fetch than to do.
     u64 tasks() const {
@@ -225,8 +227,9 @@ class EngineOf final : public Engine {
     return ready_[which];
   }
 
-  // Of calls that go forward, back, and back to the initial states.
-  Job plan(const Batch& batch, bool forward, bool back, bool to_start) const {
+  // Of calls that go forward, back, and back to the initial states. `before`: of the forward call with these slots.
+  Job plan(const Batch& batch, bool forward, bool back, bool to_start,
+           std::shared_ptr<const LaneCall<Real>> before) const {
     if (source_.n_bits > kMaxStateBits) throw std::bad_alloc();
     const Choice choice = estimate(batch.size);
     const bool in_lanes = choice.in_lanes;
@@ -236,9 +239,10 @@ class EngineOf final : public Engine {
     const std::vector<bool>* only = r.tiles ? &r.tiles->gates : nullptr;
     Job job{r.compiled(), r.tiles.get(), in_lanes,
             by_unit,      units,         shared_trig(r.compiled().steps, only, batch.shared, source_.n_shared),
-            std::nullopt};
+            nullptr};
     if (in_lanes && r.tiles)
-      job.lanes_.emplace(*r.tiles, source_, kernels().of<Real>(), batch.shared, forward, back, to_start);
+      job.call = std::make_shared<const LaneCall<Real>>(*r.tiles, source_, kernels().of<Real>(), batch.shared, forward,
+                                                        back, to_start, std::move(before));
     return job;
   }
 
@@ -248,8 +252,7 @@ class EngineOf final : public Engine {
     const KernelTable<Real>& table = kernels().of<Real>();
     const u64 tasks = job.tasks();
     auto task = [&](u64 t) {
-      Unit<Real> unit(source_, job.compiled, job.tiles, job.lanes_ ? &*job.lanes_ : nullptr, table, job.trig,
-                      Executor{watch, !job.by_unit});
+      Unit<Real> unit(source_, job.compiled, job.tiles, job.call.get(), table, job.trig, Executor{watch, !job.by_unit});
       Scratch scratch;
       for (u64 index = job.units * t / tasks; index < job.units * (t + 1) / tasks; ++index) {
         unit.bind(batch, job.first(index), job.count(index, batch.size));

@@ -23,7 +23,8 @@ const Angle& angle_of(const Words& words, int op) {
 
 template <typename Real>
 LaneNumbers<Real>::LaneNumbers(const TilePlan<Real>& plan, const KernelTable<Real>& kernels,
-                               const std::vector<HalfAngle>& halves, bool backwards, bool scaled)
+                               const std::vector<HalfAngle>& halves, bool backwards, bool scaled,
+                               const LaneNumbers* other)
     : pass([&] {
         double factor = 1;
         return PassNumbers<Real>(plan.passes[0], plan.words.ops, halves, backwards, true, scaled ? &factor : nullptr);
@@ -32,23 +33,31 @@ LaneNumbers<Real>::LaneNumbers(const TilePlan<Real>& plan, const KernelTable<Rea
       layers(plan.passes[0].layers.size()) {
   for (std::size_t k = 0; k < layers.size(); ++k)
     prepare_layer(plan.passes[0].layers[k], pass.layers[k], kernels, 0, false, plan.passes[0].geometry.groups(),
-                  tables[k], layers[k]);
+                  tables[k], layers[k], other ? &other->layers[k] : nullptr);
 }
 
 template <typename Real>
 LaneCall<Real>::LaneCall(const TilePlan<Real>& plan, const Source& source, const KernelTable<Real>& kernels,
-                         const double* shared, bool forwards, bool backwards, bool to_start) {
+                         const double* shared, bool forwards, bool backwards, bool to_start,
+                         std::shared_ptr<const LaneCall> before_this)
+    : before(std::move(before_this)) {
   if (plan.passes.empty()) return;
   const Words& words = plan.words;
   const auto& steps = plan.compiled.steps;
-  std::vector<double> of_instruction(steps.size());
-  for (std::size_t i = 0; i < steps.size(); ++i)
-    if (steps[i].slot < source.n_shared)
-      of_instruction[i] = steps[i].offset + steps[i].scale * (steps[i].slot < 0 ? 0.0 : shared[steps[i].slot]);
-  const std::vector<HalfAngle> halves = half_angles(kernels, words.evaluate(source, of_instruction));
-  if (forwards) forward.emplace(plan, kernels, halves, false, true);
+  if (before) {
+    of_instruction = before->of_instruction;
+    halves = before->halves;
+  } else {
+    of_instruction.resize(steps.size());
+    for (std::size_t i = 0; i < steps.size(); ++i)
+      if (steps[i].slot < source.n_shared)
+        of_instruction[i] = steps[i].offset + steps[i].scale * (steps[i].slot < 0 ? 0.0 : shared[steps[i].slot]);
+    halves = half_angles(kernels, words.evaluate(source, of_instruction));
+  }
+  const LaneNumbers<Real>* ahead = before ? &*before->forward : nullptr;
+  if (forwards) ahead = &forward.emplace(plan, kernels, halves, false, true, ahead);
   if (!backwards) return;
-  back.emplace(plan, kernels, halves, true, !to_start);
+  back.emplace(plan, kernels, halves, true, !to_start, ahead);
 
   const TilePass<Real>& pass = plan.passes[0];
   constexpr std::size_t none = ~std::size_t{0};

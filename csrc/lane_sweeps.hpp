@@ -4,6 +4,7 @@
 // a sweep back measures become gradients, which is linear. A tile adds the angles that its samples have for themselves.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct Credit {
   double weight;
 };
 
-// The numbers of one direction.
+// The numbers of one direction; those of the `other`, which have to stay, have the tables.
 template <typename Real>
 struct LaneNumbers {
   PassNumbers<Real> pass;
@@ -29,17 +30,20 @@ struct LaneNumbers {
   std::vector<PhaseLayer<Real>> layers;
 
   LaneNumbers(const TilePlan<Real>& plan, const KernelTable<Real>& kernels, const std::vector<HalfAngle>& halves,
-              bool backwards, bool scaled);
+              bool backwards, bool scaled, const LaneNumbers* other);
 };
 
-// What the tiles of one call share.
+// What the tiles of one call share. A call back may start from what the call forward of the same angles worked out.
 template <typename Real>
 struct LaneCall {
+  std::vector<double> of_instruction;  // angles
+  std::vector<HalfAngle> halves;
   std::optional<LaneNumbers<Real>> forward, back;
   std::vector<Credit> shared, own;  // of the slots that samples share, and of those each has for itself
+  std::shared_ptr<const LaneCall> before;
 
   LaneCall(const TilePlan<Real>& plan, const Source& source, const KernelTable<Real>& kernels, const double* shared,
-           bool forwards, bool backwards, bool to_start);
+           bool forwards, bool backwards, bool to_start, std::shared_ptr<const LaneCall> before);
 };
 
 // Where a sweep back adds d/d slot.

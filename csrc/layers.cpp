@@ -1,5 +1,6 @@
 #include "layers.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace ketgrad {
@@ -64,7 +65,8 @@ void LayerNumbers<Real>::scale(double factor) {
 
 template <typename Real>
 void prepare_layer(const TileLayer& layer, const LayerNumbers<Real>& n, const KernelTable<Real>& kernels, u64 base,
-                   bool inverse, u64 groups, LayerTables& tables, PhaseLayer<Real>& out) {
+                   bool inverse, u64 groups, LayerTables& tables, PhaseLayer<Real>& out,
+                   const PhaseLayer<Real>* known) {
   double re[kLanes<Real>], im[kLanes<Real>], whole_re = 1, whole_im = 0;
   for (std::size_t k = 0; k < layer.scalars.size(); ++k)
     turn_by(whole_re, whole_im, n.scalars[k].c,
@@ -82,6 +84,13 @@ void prepare_layer(const TileLayer& layer, const LayerNumbers<Real>& n, const Ke
     out.lane_im[l] = static_cast<Real>(inverse ? -im[l] : im[l]);
   }
   out.n_cross = static_cast<int>(layer.cross.size());
+  if (known) {
+    out.table = known->table;
+    out.by_lane = nullptr;
+    std::copy(known->cross, known->cross + out.n_cross, out.cross);
+    std::copy(known->pattern, known->pattern + out.n_cross, out.pattern);
+    return;
+  }
   const bool table = !layer.table.empty();
   const std::size_t count = (table ? 1 : 0) + layer.cross.size();
   if (count && !tables.memory) tables.memory = Buffer(count * 2 * groups * sizeof(Real));
@@ -133,9 +142,9 @@ template std::vector<HalfAngle> half_angles(const KernelTable<double>&, std::vec
 template struct LayerNumbers<float>;
 template struct LayerNumbers<double>;
 template void prepare_layer(const TileLayer&, const LayerNumbers<float>&, const KernelTable<float>&, u64, bool, u64,
-                            LayerTables&, PhaseLayer<float>&);
+                            LayerTables&, PhaseLayer<float>&, const PhaseLayer<float>*);
 template void prepare_layer(const TileLayer&, const LayerNumbers<double>&, const KernelTable<double>&, u64, bool, u64,
-                            LayerTables&, PhaseLayer<double>&);
+                            LayerTables&, PhaseLayer<double>&, const PhaseLayer<double>*);
 template void layer_sums(const TileLayer&, const KernelTable<float>&, u64, u64, float*, double*);
 template void layer_sums(const TileLayer&, const KernelTable<double>&, u64, u64, double*, double*);
 

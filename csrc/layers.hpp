@@ -35,10 +35,11 @@ struct LayerTables {
   bool ready = false, inverse = false;
 };
 
-// The layer on the tile with this base, or its inverse.
+// The layer on the tile with this base, or its inverse. `known`: the same but for a factor, whose tables serve too.
 template <typename Real>
 void prepare_layer(const TileLayer& layer, const LayerNumbers<Real>& numbers, const KernelTable<Real>& kernels,
-                   u64 base, bool inverse, u64 groups, LayerTables& tables, PhaseLayer<Real>& out);
+                   u64 base, bool inverse, u64 groups, LayerTables& tables, PhaseLayer<Real>& out,
+                   const PhaseLayer<Real>* known = nullptr);
 
 // Adds the gradients of trained members, from Im(conj(lambda) psi) of all groups, to out[member * lanes + lane].
 // Consumes v.

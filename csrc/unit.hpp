@@ -105,6 +105,7 @@ class Unit {
   std::vector<Rotor<Real>> rotors_;          // of those
   std::vector<std::int32_t> rotor_of_step_;  // index into rotors_, or -1
   std::vector<Chosen<Real>> chosen_;         // of the matrices of dense operands
+  std::vector<double> sums_;                 // of terms
   // of a plan
   std::vector<double> angles_;  // of instructions
   std::vector<Rotor<Real>> gate_rotors_;

@@ -19,6 +19,24 @@ void Unit<Real>::values(const Real* psi, double* out) {
   const u64 n_terms = terms.rows.size(), masks = terms.groups.size();
   if (n_terms == 0) return;
   const u64 tiles = compiled_.layout.groups / terms.tile, wanted = term_tasks(compiled_.layout.groups, masks);
+  if (lanes_mode() && wanted == 1) {
+    sums_.assign(static_cast<u64>(terms.first_place.back()) * lanes, 0.0);
+    const Buffer scratch(terms.tile * group * sizeof(Real));
+    for (u64 t = 0; t < tiles; ++t)
+      for (u64 m = 0; m < masks; ++m) {
+        const TermGroup<Real>& g = terms.groups[m];
+        double* at = sums_.data() + static_cast<u64>(terms.first_place[m]) * lanes;
+        for (u64 base = t * terms.tile; base < (t + 1) * terms.tile; base += g.block)
+          if (!(base & g.half)) kernels_.expect(psi, g, base, at, scratch.as<Real>());
+      }
+    executor_.watch.tick(compiled_.layout.groups * masks * 8);
+    for (const auto& row : terms.rows) {
+      const double factor = term_sign(row.term) * row.value, *sum = sums_.data() + static_cast<u64>(row.place) * lanes;
+      double* to = out + row.term;
+      for (u64 l = 0; l < count_; ++l) to[l * n_terms] = factor * sum[l];
+    }
+    return;
+  }
   const u64 slices = std::min(tiles, wanted), parts = std::min(masks, wanted / slices);  // of the state; of the masks
   const u64 per_row = static_cast<u64>(width());
   std::vector<double> partial(slices * n_terms * per_row);
