@@ -204,10 +204,11 @@ struct KernelTable {
   // `negate` has bit r where turn r goes the other way.
   void (*turns)(Real* psi, const TurnBlock&, const BlockAngles<Real>&, unsigned negate, std::uint64_t begin,
                 std::uint64_t end);
-  // Adds Re<lambda| -i W |psi> per lane (without the signs of lanes) to sums[r * lanes], then undoes the turns. The
+  // Adds Re<lambda| -i W |psi> per lane (without the signs of lanes) to sums[r * lanes], then undoes the turns; with
+  // `flips`, which wants a block without `own`, adds Im<lambda| X^x |psi> to flips[r * lanes], x what turn r flips. The
   // sums are for the factor that both states lack before the block.
   void (*turns_reverse)(Real* psi, Real* lambda, const TurnBlock&, const BlockAngles<Real>&, unsigned negate,
-                        std::uint64_t begin, std::uint64_t end, double* sums);
+                        std::uint64_t begin, std::uint64_t end, double* sums, double* flips);
   void (*move)(Real* psi, const MoveOp<Real>&, std::uint64_t begin, std::uint64_t end);
   // Lane l of group t comes from the position groups[t] ^ lanes[l] ^ offset, its imaginary part from kLanes beyond.
   void (*shuffle)(const Real* from, Real* to, const std::uint32_t* groups, const std::uint32_t* lanes,

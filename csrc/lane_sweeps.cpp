@@ -259,19 +259,24 @@ void LaneSweep<Real>::reverse_stage(std::size_t stage, Real* psi, Real* lambda, 
       break;
     case OpKind::Turn: {
       const TileBlock& block = pass.blocks[at];
-      for (std::size_t r = 0; r < block.ops.size(); ++r)
-        if (plan_.words.ops[static_cast<std::size_t>(block.ops[r])].full)
-          kernels_.flip_inner(psi, lambda, pass.flips[at * kBlockTurns + r], begin, end, out + (2 * r + 1) * lanes);
-      double own[kBlockTurns * lanes] = {};
+      if (block.flips == Flips::Apart)
+        for (std::size_t r = 0; r < block.ops.size(); ++r)
+          if (plan_.words.ops[static_cast<std::size_t>(block.ops[r])].full)
+            kernels_.flip_inner(psi, lambda, pass.flips[at * kBlockTurns + r], begin, end, out + (2 * r + 1) * lanes);
+      double own[kBlockTurns * lanes] = {}, flips[kBlockTurns * lanes] = {};
+      const bool together = block.flips == Flips::Together;
       const unsigned negate = beyond(block, begin);
       const u64 items = block.block.index.count;
       kernels_.turns_reverse(psi, lambda, block.block, angles(pass, at), negate, part.begin(items),
-                             std::min(part.end(items), items_below(block.block.index, live)), own);
-      for (std::size_t r = 0; r < block.ops.size(); ++r)
-        for (int l = 0; l < lanes; ++l)
-          out[2 * r * lanes + static_cast<std::size_t>(l)] += negate >> r & 1
-                                                                  ? -own[r * lanes + static_cast<std::size_t>(l)]
-                                                                  : own[r * lanes + static_cast<std::size_t>(l)];
+                             std::min(part.end(items), items_below(block.block.index, live)), own,
+                             together ? flips : nullptr);
+      for (std::size_t r = 0; r < block.ops.size(); ++r) {
+        double* const to = out + 2 * r * lanes;
+        const double sign = negate >> r & 1 ? -1.0 : 1.0;
+        for (int l = 0; l < lanes; ++l) to[l] += sign * own[r * lanes + static_cast<std::size_t>(l)];
+        if (together)
+          for (int l = 0; l < lanes; ++l) to[lanes + l] += flips[r * lanes + static_cast<std::size_t>(l)];
+      }
       break;
     }
     case OpKind::Gate:

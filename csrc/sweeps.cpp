@@ -232,13 +232,18 @@ void Sweeps<Real>::reverse_stage(const TilePass<Real>& pass, const Numbers& numb
         add(out, own, prepared.sign);
       } else {
         const TileBlock& block = pass.blocks[at];
-        for (std::size_t r = 0; r < block.ops.size(); ++r)
-          flip(block.ops[r], pass.flips[at * kBlockTurns + r], out + (2 * r + 1) * lanes);
-        double own[kBlockTurns * lanes] = {};
+        double own[kBlockTurns * lanes] = {}, flips[kBlockTurns * lanes] = {};
+        if (block.flips == Flips::Apart)
+          for (std::size_t r = 0; r < block.ops.size(); ++r)
+            flip(block.ops[r], pass.flips[at * kBlockTurns + r], out + (2 * r + 1) * lanes);
         const unsigned negate = prepared.negate ^ beyond(block, part.begin(groups));
         kernels_.turns_reverse(psi, lambda, block.block, numbers.blocks[at], negate,
-                               part.begin(block.block.index.count), part.end(block.block.index.count), own);
-        for (std::size_t r = 0; r < block.ops.size(); ++r) add(out + 2 * r * lanes, own + r * lanes, negate >> r & 1);
+                               part.begin(block.block.index.count), part.end(block.block.index.count), own,
+                               block.flips == Flips::Together ? flips : nullptr);
+        for (std::size_t r = 0; r < block.ops.size(); ++r) {
+          add(out + 2 * r * lanes, own + r * lanes, negate >> r & 1);
+          add(out + (2 * r + 1) * lanes, flips + r * lanes, false);
+        }
       }
       break;
     case OpKind::Gate:

@@ -62,6 +62,7 @@ TileBlock make_block(const std::vector<int>& members, const std::vector<Op>& ops
     const Op& op = ops[static_cast<std::size_t>(members[static_cast<std::size_t>(r)])];
     flips[r] = g.flips(op.flips >> lane_bits);
     out.varies = out.varies || op.varies;
+    if (op.full) out.flips = Flips::Together;
     b.signs[r] = g.signs(op.signs >> lane_bits);
     out.lanes.push_back(op.signs & low_ones(lane_bits));
     out.outside.push_back(op.signs >> lane_bits & g.outside);
@@ -84,6 +85,7 @@ TileBlock make_block(const std::vector<int>& members, const std::vector<Op>& ops
     b.signs[r] &= ~out.beyond.back();
     // a sign bit that no block varies in is the same for all: nothing to look at
     if (!(b.signs[r] & ~fixed)) b.signs[r] = 0;
+    if (b.own[r] && out.flips == Flips::Together) out.flips = Flips::Apart;
   }
   return out;
 }

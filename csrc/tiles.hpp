@@ -29,12 +29,17 @@ struct TileLayer {
   std::vector<Member> trained;
 };
 
+// What a sweep back measures of a block beside its turns: nothing, or the flips of full ops, with the turns in one go,
+// or before them where a flip does not commute with another turn.
+enum class Flips : std::uint8_t { None, Together, Apart };
+
 struct TileBlock {
   TurnBlock block;
   std::vector<int> ops;
   std::vector<std::uint64_t> lanes, outside;
   std::vector<std::uint64_t> beyond;  // of a local block: signs that a chunk has one value for
   bool varies;                        // a turn has an angle for each lane
+  Flips flips;
 };
 
 template <typename Real>

@@ -9,6 +9,7 @@ namespace {
 // How many turns are done on groups held in registers: 2^n of them, one part of one register each; back, of two states.
 inline constexpr int kTurnsAtOnce = KETGRAD_VECTOR_BYTES == 64 ? 4 : KETGRAD_VECTOR_BYTES == 32 ? 3 : 2;
 inline constexpr int kTurnsBack = 2;
+inline constexpr int kTurnsWhole = KETGRAD_VECTOR_BYTES == 64 ? 2 : 1;  // back, of both parts of two states
 
 // Sines of one register, either sign: s[r][sign].
 template <typename Real>
@@ -116,6 +117,67 @@ inline __attribute__((always_inline)) void turn_part_back(Real* at, Real* to, co
   }
 }
 
+// As turn_part_back without `own`, of real and imaginary parts together, which the inner products of flips want.
+template <typename Real, int kAll, int kFirst, int kTurns, bool kScaled>
+inline __attribute__((always_inline)) void turn_part_whole(Real* at, Real* to, const u64* place,
+                                                           const BlockCoefficients<Real>& q, const int* whole,
+                                                           Reg<Real>* total, Reg<Real>* flips) {
+#pragma GCC unroll 1
+  for (int n = 0; n < 1 << (kAll - kTurns); ++n) {
+    const int base = (n & ((1 << kFirst) - 1)) | (n >> kFirst) << (kFirst + kTurns);
+    Reg<Real> v[2][1 << kTurns], w[2][1 << kTurns];
+#pragma GCC unroll 4
+    for (int k = 0; k < 1 << kTurns; ++k)
+#pragma GCC unroll 2
+      for (int part = 0; part < 2; ++part) {
+        v[part][k] = load(at + place[base + (k << kFirst)] + part * kLanes<Real>);
+        w[part][k] = load(to + place[base + (k << kFirst)] + part * kLanes<Real>);
+      }
+#pragma GCC unroll 2
+    for (int t = kTurns - 1; t >= 0; --t) {
+      const int r = kFirst + t;
+      const Reg<Real> s = q.s[r][whole[r]];
+      Reg<Real> sum{}, flip{};
+#pragma GCC unroll 4
+      for (int k = 0; k < 1 << kTurns; ++k) {
+        if (k & (1 << t)) continue;
+        const int j = k | (1 << t);
+        flip += w[0][k] * v[1][j];
+        flip -= w[1][k] * v[0][j];
+        flip += w[0][j] * v[1][k];
+        flip -= w[1][j] * v[0][k];
+#pragma GCC unroll 2
+        for (int part = 0; part < 2; ++part) {
+          sum += w[part][j] * v[part][k];
+          sum -= w[part][k] * v[part][j];
+          turn_pair<Real, kScaled>(v[part][k], v[part][j], q.c[r], s);
+          turn_pair<Real, kScaled>(w[part][k], w[part][j], q.c[r], s);
+        }
+      }
+      total[r] += whole[r] ? -sum : sum;
+      flips[r] += flip;
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < 1 << kTurns; ++k)
+#pragma GCC unroll 2
+      for (int part = 0; part < 2; ++part) {
+        store(at + place[base + (k << kFirst)] + part * kLanes<Real>, v[part][k]);
+        store(to + place[base + (k << kFirst)] + part * kLanes<Real>, w[part][k]);
+      }
+  }
+}
+
+template <typename Real, int kAll, bool kScaled, int kFirst = 0>
+inline __attribute__((always_inline)) void turn_all_whole(Real* at, Real* to, const u64* place,
+                                                          const BlockCoefficients<Real>& q, const int* whole,
+                                                          Reg<Real>* total, Reg<Real>* flips) {
+  constexpr int turns = kAll - kFirst < kTurnsWhole ? kAll - kFirst : kTurnsWhole;
+  if constexpr (turns > 0) {
+    turn_part_whole<Real, kAll, kFirst, turns, kScaled>(at, to, place, q, whole, total, flips);
+    turn_all_whole<Real, kAll, kScaled, kFirst + turns>(at, to, place, q, whole, total, flips);
+  }
+}
+
 // The turns of a block, at most kMost at once.
 template <typename Real, int kAll, int kMost, bool kOwn, bool kScaled, int kFirst = 0>
 inline __attribute__((always_inline)) void turn_all(Real* at, const u64* place, const TurnBlock& op,
@@ -172,31 +234,39 @@ void turns_loop(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles,
   }
 }
 
-template <typename Real, int kAll, bool kSigned, bool kOwn, bool kScaled>
+template <typename Real, int kAll, bool kSigned, bool kOwn, bool kScaled, bool kFlips>
 void turns_reverse_loop(Real* psi, Real* lambda, const TurnBlock& op, const BlockAngles<Real>& angles, unsigned negate,
-                        u64 begin, u64 end, double* sums) {
+                        u64 begin, u64 end, double* sums, double* flips) {
   const Items items(op.index);
   BlockPlace<Real, kAll, kSigned> block(op);
   for (int reg = 0; reg < Lanes<Real>::count; ++reg) {
     const BlockCoefficients<Real> q(op, angles, reg, ~negate);
     const int at = reg * Lanes<Real>::width;
-    Reg<Real> total[kAll];
-    for (int r = 0; r < kAll; ++r) total[r] = Reg<Real>{};
+    Reg<Real> total[kAll], flip[kAll];
+    for (int r = 0; r < kAll; ++r) total[r] = flip[r] = Reg<Real>{};
     for (u64 start = begin; start < end; start += kFlush) {
       const u64 stop = start + kFlush < end ? start + kFlush : end;
       items.each(start, stop, [&](u64 i) __attribute__((always_inline)) {
         block.go_to(op, i);
-        for (int part = 0; part < 2; ++part)
-          turn_all_back<Real, kAll, kTurnsBack, kOwn, kScaled>(psi + at + part * kLanes<Real>,
-                                                               lambda + at + part * kLanes<Real>, block.place, op, q,
-                                                               block.whole, total);
+        if constexpr (kFlips) {
+          turn_all_whole<Real, kAll, kScaled>(psi + at, lambda + at, block.place, q, block.whole, total, flip);
+        } else {
+          for (int part = 0; part < 2; ++part)
+            turn_all_back<Real, kAll, kTurnsBack, kOwn, kScaled>(psi + at + part * kLanes<Real>,
+                                                                 lambda + at + part * kLanes<Real>, block.place, op, q,
+                                                                 block.whole, total);
+        }
       });
+      constexpr int together = kFlips ? kTurnsWhole : kTurnsBack;
       double lost = 1;
-      for (int first = 0; first < kAll; first += kTurnsBack)
-        for (int r = (first + kTurnsBack < kAll ? first + kTurnsBack : kAll) - 1; r >= first; --r) {
+      for (int first = 0; first < kAll; first += together)
+        for (int r = (first + together < kAll ? first + together : kAll) - 1; r >= first; --r) {
           for (int w = 0; w < Lanes<Real>::width; ++w)
             sums[r * kLanes<Real> + at + w] += lost * static_cast<double>(total[r][w]);
-          total[r] = Reg<Real>{};
+          if constexpr (kFlips)
+            for (int w = 0; w < Lanes<Real>::width; ++w)
+              flips[r * kLanes<Real> + at + w] += lost * static_cast<double>(flip[r][w]);
+          total[r] = flip[r] = Reg<Real>{};
           lost *= angles.lost[r];
         }
     }
@@ -247,10 +317,14 @@ void turns(Real* psi, const TurnBlock& op, const BlockAngles<Real>& angles, unsi
 
 template <typename Real>
 void turns_reverse(Real* psi, Real* lambda, const TurnBlock& op, const BlockAngles<Real>& angles, unsigned negate,
-                   u64 begin, u64 end, double* sums) {
+                   u64 begin, u64 end, double* sums, double* flips) {
   choose_block(op, angles.scaled, [&](auto count, auto is_signed, auto own, auto scaled) {
-    turns_reverse_loop<Real, count.value, is_signed.value, own.value, scaled.value>(psi, lambda, op, angles, negate,
-                                                                                    begin, end, sums);
+    if constexpr (!own.value)
+      if (flips)
+        return turns_reverse_loop<Real, count.value, is_signed.value, false, scaled.value, true>(
+            psi, lambda, op, angles, negate, begin, end, sums, flips);
+    turns_reverse_loop<Real, count.value, is_signed.value, own.value, scaled.value, false>(
+        psi, lambda, op, angles, negate, begin, end, sums, nullptr);
   });
 }
 
