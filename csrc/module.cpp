@@ -4,8 +4,11 @@
 // Every long call releases the GIL and lets Ctrl-C through.
 #include <pthread.h>
 
+#include <memory>
+
 #include "anneal_binding.hpp"
 #include "binding.hpp"
+#include "buffer.hpp"
 #include "dispatch.hpp"
 #include "parallel.hpp"
 #include "planner.hpp"
@@ -107,9 +110,19 @@ class Plan {
     return double_ ? py::dtype::of<std::complex<double>>() : py::dtype::of<std::complex<float>>();
   }
 
+  // Not initialised. Large ones are the engine's own memory, which comes back when the array goes: the pages of a new
+  // one would take longer to clear than some circuits.
   py::array new_states(std::vector<py::ssize_t> shape) const {
+    constexpr double kLarge = 1 << 20, kMost = 0x1p46;  // beyond it numpy may refuse
     shape.push_back(py::ssize_t{1} << n_bits_);
-    return py::array(state_type(), shape);
+    double bytes = double_ ? 16 : 8;
+    for (const py::ssize_t n : shape) bytes *= static_cast<double>(n);
+    if (bytes < kLarge || bytes > kMost) return py::array(state_type(), shape);
+    auto memory = std::make_unique<Buffer>(static_cast<std::size_t>(bytes));
+    void* const data = memory->as<void>();
+    const py::capsule owner(memory.get(), [](void* buffer) { delete static_cast<Buffer*>(buffer); });
+    memory.release();
+    return py::array(state_type(), shape, data, owner);
   }
 
   const void* states_of(const py::array& states, std::vector<py::ssize_t> shape) const {
