@@ -277,6 +277,15 @@ def test_arguments_that_are_refused(make: Any) -> None:
         kg.compile(layered, point(None), W)
 
 
+def test_what_is_not_finite_is_refused_and_the_trace_stays(make: Any) -> None:
+    fast = kg.compile(qml.QNode(layered, make(3)), point(None), W, backend=make(1)._backend)
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="must be finite"):
+            fast(np.array([0.1, bad, 0.2]), W)
+    assert_same(fast(point(None), W), qml.QNode(layered, make(3))(point(None), W))
+    assert fast.traced
+
+
 def test_copies_start_anew(make: Any) -> None:
     fast = kg.compile(qml.QNode(layered, make(3)), point(None), W, backend=make(1)._backend)
     twin = copy.deepcopy(fast)

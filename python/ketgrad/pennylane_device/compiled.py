@@ -88,7 +88,7 @@ class _One:
         probe, found = self._owner.queue(self._statics, arrays), self.structure.trace
         same = probe.structure == found.probe.structure
         pairs = zip(probe.angles, found.angles(arrays), strict=True) if same else ()
-        if not same or any(not np.allclose(a, b, rtol=1e-7, atol=1e-9) for a, b in pairs):
+        if not same or any(not np.allclose(a, b, rtol=1e-7, atol=1e-9, equal_nan=True) for a, b in pairs):
             raise StructureChanged
 
 
