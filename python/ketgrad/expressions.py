@@ -159,7 +159,7 @@ def real_array(value: Any, what: str) -> Array:
     """`value` as a float64 array; complex, infinite and missing numbers are refused."""
     if type(value) is np.ndarray and value.dtype == np.float64 and value.flags.c_contiguous:
         require_finite(value, what)
-        return value
+        return value.view()
     if value is None:
         return np.zeros(0)
     try:
