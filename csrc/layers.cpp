@@ -1,7 +1,6 @@
 #include "layers.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 namespace ketgrad {
 

@@ -87,6 +87,8 @@ class Unit {
   void bind_tiles();
   void bind_gates();
   bool from_zero() const;
+  // Adds the sums of X masks first .. last - 1 over tiles begin .. end - 1, from the place of the first on.
+  void add_terms(const Real* psi, u64 first, u64 last, u64 begin, u64 end, double* sums) const;
   void reverse_gates(Real* psi, Real* lambda, double* gradients, bool to_start);
   void reverse_tiles(Real* psi, Real* lambda, double* gradients, bool to_start);
   double term_sign(int term) const { return tiles_ ? tiles_->words.term_signs[static_cast<std::size_t>(term)] : 1.0; }
@@ -101,7 +103,7 @@ class Unit {
   const Batch* batch_ = nullptr;
   u64 first_ = 0, count_ = 1;
   std::vector<double> per_sample_;           // (n_per_sample, lanes), so that a slot's lanes are together
-  std::vector<std::size_t> own_steps_;       // rotors with per-sample angles
+  std::vector<std::size_t> own_steps_;       // whose rotor has a per-sample angle
   std::vector<Rotor<Real>> rotors_;          // of those
   std::vector<std::int32_t> rotor_of_step_;  // index into rotors_, or -1
   std::vector<Chosen<Real>> chosen_;         // of the matrices of dense operands

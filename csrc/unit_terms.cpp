@@ -14,6 +14,21 @@ u64 term_tasks(u64 groups, u64 masks) { return Executor::tasks(groups * masks); 
 }  // namespace
 
 template <typename Real>
+void Unit<Real>::add_terms(const Real* psi, u64 first, u64 last, u64 begin, u64 end, double* sums) const {
+  const Terms<Real>& terms = compiled_.terms;
+  const u64 place = static_cast<u64>(terms.first_place[first]);
+  const Buffer scratch(terms.tile * group * sizeof(Real));
+  for (u64 t = begin; t < end; ++t)
+    for (u64 m = first; m < last; ++m) {
+      const TermGroup<Real>& g = terms.groups[m];
+      double* at = sums + (static_cast<u64>(terms.first_place[m]) - place) * lanes;
+      for (u64 base = t * terms.tile; base < (t + 1) * terms.tile; base += g.block)
+        if (!(base & g.half)) kernels_.expect(psi, g, base, at, scratch.as<Real>());
+      executor_.watch.tick(terms.tile * 8);
+    }
+}
+
+template <typename Real>
 void Unit<Real>::values(const Real* psi, double* out) {
   const Terms<Real>& terms = compiled_.terms;
   const u64 n_terms = terms.rows.size(), masks = terms.groups.size();
@@ -21,15 +36,7 @@ void Unit<Real>::values(const Real* psi, double* out) {
   const u64 tiles = compiled_.layout.groups / terms.tile, wanted = term_tasks(compiled_.layout.groups, masks);
   if (lanes_mode() && wanted == 1) {
     sums_.assign(static_cast<u64>(terms.first_place.back()) * lanes, 0.0);
-    const Buffer scratch(terms.tile * group * sizeof(Real));
-    for (u64 t = 0; t < tiles; ++t)
-      for (u64 m = 0; m < masks; ++m) {
-        const TermGroup<Real>& g = terms.groups[m];
-        double* at = sums_.data() + static_cast<u64>(terms.first_place[m]) * lanes;
-        for (u64 base = t * terms.tile; base < (t + 1) * terms.tile; base += g.block)
-          if (!(base & g.half)) kernels_.expect(psi, g, base, at, scratch.as<Real>());
-      }
-    executor_.watch.tick(compiled_.layout.groups * masks * 8);
+    add_terms(psi, 0, masks, 0, tiles, sums_.data());
     for (const auto& row : terms.rows) {
       const double factor = term_sign(row.term) * row.value, *sum = sums_.data() + static_cast<u64>(row.place) * lanes;
       double* to = out + row.term;
@@ -45,15 +52,7 @@ void Unit<Real>::values(const Real* psi, double* out) {
               last = masks * (task / slices + 1) / parts;
     const u64 place = static_cast<u64>(terms.first_place[first]);
     std::vector<double> sums((static_cast<u64>(terms.first_place[last]) - place) * lanes);
-    const Buffer scratch(terms.tile * group * sizeof(Real));
-    for (u64 t = tiles * slice / slices; t < tiles * (slice + 1) / slices; ++t)
-      for (u64 m = first; m < last; ++m) {
-        const TermGroup<Real>& g = terms.groups[m];
-        double* at = sums.data() + (static_cast<u64>(terms.first_place[m]) - place) * lanes;
-        for (u64 base = t * terms.tile; base < (t + 1) * terms.tile; base += g.block)
-          if (!(base & g.half)) kernels_.expect(psi, g, base, at, scratch.as<Real>());
-        executor_.watch.tick(terms.tile * 8);
-      }
+    add_terms(psi, first, last, tiles * slice / slices, tiles * (slice + 1) / slices, sums.data());
     for (int r = terms.first_row[first]; r < terms.first_row[last]; ++r) {
       const auto& row = terms.rows[static_cast<std::size_t>(r)];
       const double* sum = sums.data() + (static_cast<u64>(row.place) - place) * lanes;
@@ -100,6 +99,8 @@ void Unit<Real>::observe(const Real* psi, Real* lambda, const double* cotangents
   });
 }
 
+template void Unit<float>::add_terms(const float*, u64, u64, u64, u64, double*) const;
+template void Unit<double>::add_terms(const double*, u64, u64, u64, u64, double*) const;
 template void Unit<float>::values(const float*, double*);
 template void Unit<double>::values(const double*, double*);
 template void Unit<float>::observe(const float*, float*, const double*);

@@ -81,7 +81,7 @@ def test_vmap_is_one_call_of_the_engine(
     real = Plan.forward
     monkeypatch.setattr(Plan, "forward", lambda self, *a: calls.append(1) or real(self, *a))
     values, gradients = (jax.jit(mapped) if jit else mapped)(*arrays)
-    assert len(calls) <= 2  # values, and values again for their pullback
+    assert 1 <= len(calls) <= 2  # values, and values again for their pullback
     for k in range(3):
         wanted, slopes = gradient(*(a[k] if axis == 0 else a for a, axis in zip(arrays, in_axes, strict=True)))
         assert_same(np.asarray(values[k]), np.asarray(wanted), 1e-10)

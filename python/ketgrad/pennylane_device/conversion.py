@@ -217,7 +217,7 @@ def read_tape(tape: Any, wires: Sequence[Hashable] | None, trained: Collection[i
         row_name, count, controlled = _plain_class(type(op), op.name)  # type: ignore[arg-type]
         own = op.data if count else ()
         if row_name and count == len(own):  # what most tapes are made of, without a further question
-            here = op.hyperparameters["control_wires"].labels + op.base.wires.labels if controlled else op.wires.labels
+            here = op.control_wires.labels + op.base.wires.labels if controlled else op.wires.labels
             rows.append(_plain_row(row_name, tuple([index[w] for w in here])))
             if not own:
                 continue
