@@ -14,8 +14,8 @@ namespace ketgrad {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kKeepEach = (std::size_t{64} << 20) + 4096;  // a state and a little; larger ones go back
-constexpr std::size_t kKeepAll = 3 * kKeepEach;
+constexpr std::size_t kKeepEach = (std::size_t{128} << 20) + 4096;  // a state and a little; larger ones go back
+constexpr std::size_t kKeepAll = 2 * kKeepEach;
 constexpr std::size_t kKeepMost = 64;
 
 struct Kept {

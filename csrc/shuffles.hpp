@@ -6,16 +6,14 @@
 #include <vector>
 
 #include "geometry.hpp"
-#include "ops.hpp"
+#include "relabelling.hpp"
 
 namespace ketgrad {
 
 class Shuffle {
  public:
-  // `moves` in order, of Kind Move.
-  Shuffle(const std::vector<Op>& moves, const Geometry& geometry, int lane_bits);
-
-  int moves() const { return static_cast<int>(moves_.size()); }
+  // Of a map that leaves every tile as a whole.
+  Shuffle(Relabelling map, const Geometry& geometry, int lane_bits);
 
   // Where amplitudes come from, as positions of their real parts: that of lane l of group t is
   // groups[t] ^ lanes[l] ^ offset(base).
@@ -23,20 +21,14 @@ class Shuffle {
     std::vector<std::uint32_t> groups, lanes;
   };
   const Sources& sources(bool inverse) const { return sources_[inverse]; }
-  std::uint32_t offset(std::uint64_t base, bool inverse) const;
+  std::uint32_t offset(const Geometry& geometry, std::uint64_t base, bool inverse) const;
 
  private:
-  struct Move {  // of an index of the tile, lanes below
-    std::uint64_t flips, signs, outside;
-    bool even;
-  };
-
-  // The index that an amplitude comes from. `base`: null for the linear part alone.
-  std::uint64_t source(std::uint64_t index, bool inverse, const std::uint64_t* base) const;
-  std::uint32_t position(std::uint64_t index) const;
+  // That of a vector of indices which differ within a tile.
+  std::uint32_t position(const Geometry& geometry, std::uint64_t v) const;
 
   int lane_bits_;
-  std::vector<Move> moves_;
+  std::array<Relabelling, 2> from_;  // of an index, the one that it comes from; and inverse
   std::array<Sources, 2> sources_;
 };
 

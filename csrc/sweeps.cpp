@@ -127,8 +127,28 @@ void Sweeps<Real>::shuffle(const TilePass<Real>& pass, const Shuffle& shuffle, R
   if (!worker.shuffled) worker.shuffled = Buffer(bytes);
   const Shuffle::Sources& sources = shuffle.sources(inverse);
   kernels_.shuffle(psi, worker.shuffled.template as<Real>(), sources.groups.data(), sources.lanes.data(),
-                   shuffle.offset(base, inverse), groups);
+                   shuffle.offset(pass.geometry, base, inverse), groups);
   std::memcpy(psi, worker.shuffled.template as<Real>(), bytes);
+}
+
+template <typename Real>
+void Sweeps<Real>::rearrange(const TilePass<Real>& pass, Real* state, bool inverse) const {
+  constexpr u64 group = 2 * kLanes<Real>;
+  const Geometry& g = pass.geometry;
+  const u64 groups = g.groups(), tiles = plan_.compiled.layout.groups / groups, row = u64{1} << g.row_bits;
+  const Shuffle::Sources& sources = pass.shuffles[0].sources(inverse);
+  executor_.cut(tiles, Executor::tile_tasks(tiles), [&](u64 begin, u64 end, u64) {
+    const Buffer packed(groups * group * sizeof(Real));
+    for (u64 t = begin; t < end; ++t) {
+      const u64 base = deposit_bits(t, g.outside);
+      const std::uint32_t offset = pass.shuffles[0].offset(g, base, inverse);
+      take_in(pass, state, packed.template as<Real>(), base, false);
+      for (std::size_t r = 0; r < g.offsets.size(); ++r)
+        kernels_.shuffle(packed.template as<Real>(), state + (base ^ g.offsets[r]) * group,
+                         sources.groups.data() + r * row, sources.lanes.data(), offset, row);
+      executor_.watch.tick(groups * 16);
+    }
+  });
 }
 
 template <typename Real>
@@ -173,6 +193,7 @@ void Sweeps<Real>::apply(const TilePass<Real>& pass, const Numbers& numbers, std
 
 template <typename Real>
 void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse, double& factor) const {
+  if (pass.only_moves() && (!sparse || pass.begins_whole)) return rearrange(pass, psi, false);
   const Numbers numbers(pass, plan_.words.ops, halves_, false, pass.settles_forward, &factor);
   auto work = [&](Real* const* at, u64 base, u64, Worker& worker) {
     for (std::size_t s = 0; s < pass.stages.size(); ++s) prepare(pass, numbers, s, base, false, worker);
@@ -189,6 +210,7 @@ void Sweeps<Real>::forward(const TilePass<Real>& pass, Real* psi, bool sparse, d
 
 template <typename Real>
 void Sweeps<Real>::undo(const TilePass<Real>& pass, std::size_t count, Real* state) const {
+  if (pass.only_moves() && count) return rearrange(pass, state, true);
   const Numbers numbers(pass, plan_.words.ops, halves_, true, true, nullptr);
   over_tiles(pass, {state}, [&](Real* const* at, u64 base, u64, Worker& worker) {
     for (std::size_t s = count; s-- > 0;) {

@@ -58,6 +58,8 @@ class Sweeps {
              Way way, Worker& worker, Part part) const;
   void shuffle(const TilePass<Real>& pass, const Shuffle& shuffle, Real* psi, std::uint64_t base, bool inverse,
                Worker& worker) const;
+  // All of a pass that only moves.
+  void rearrange(const TilePass<Real>& pass, Real* state, bool inverse) const;
   void reverse_stage(const TilePass<Real>& pass, const Numbers& numbers, std::size_t stage, Real* psi, Real* lambda,
                      std::uint64_t base, Worker& worker, Part part, double* sums) const;
 

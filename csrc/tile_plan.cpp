@@ -92,6 +92,11 @@ TilePlan<Real>::TilePlan(const Source& source, int lane_bits)
     passes[p].settles_back = !takes_factor(passes[p - 1]);
   }
   auto plan_moves = [&](const std::vector<Op>& moves, std::vector<TilePass<Real>>& out) {
+    if (lane_bits > 0) {
+      for (MovePass& pass : move_passes(Relabelling(lane_bits + group_bits, moves), lane_bits, group_bits, sizes))
+        out.emplace_back(compiled, std::move(pass), row_bits, sizes.chunk_bits);
+      return;
+    }
     const std::vector<bool> none(moves.size());
     for (const Pass& pass : plan_passes(moves, lane_bits, group_bits, sizes))
       out.emplace_back(compiled, moves, none, pass, row_bits, sizes.chunk_bits);

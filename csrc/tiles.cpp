@@ -255,12 +255,15 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
         if (const std::vector<Op> several = moves_from(pass, s, ops); lane_bits > 0 && several.size() >= kShuffleFrom) {
           out.shuffle = true;
           out.index = static_cast<int>(shuffles.size());
-          shuffles.emplace_back(several, geometry, lane_bits);
+          shuffles.emplace_back(Relabelling(lane_bits + std::countr_zero(compiled.layout.groups), several), geometry,
+                                lane_bits);
+          n_moves += static_cast<int>(several.size());
           s += several.size() - 1;
           break;
         }
         out.index = static_cast<int>(moves.size());
         moves.push_back(make_move<Real>(first, geometry, lane_bits));
+        ++n_moves;
         out.local = moves.back().of[0].x_hi <= inside;
         break;
       case OpKind::Gate:
@@ -277,6 +280,14 @@ TilePass<Real>::TilePass(const Compiled<Real>& compiled, const std::vector<Op>& 
     stages.push_back(out);
     live.push_back(reached(stages.back()));
   }
+}
+
+template <typename Real>
+TilePass<Real>::TilePass(const Compiled<Real>& compiled, MovePass pass, int row_bits, int chunk) : chunk_bits(chunk) {
+  const int group_bits = std::countr_zero(compiled.layout.groups);
+  geometry = Geometry(pass.span, row_bits, group_bits, chunk_bits, false);
+  shuffles.emplace_back(std::move(pass.map), geometry, compiled.layout.lane_bits);
+  stages.push_back({OpKind::Move, false, false, true, 0});
 }
 
 template <typename Real>
@@ -309,8 +320,7 @@ PassFacts TilePass<Real>::facts(u64 groups_of_state) const {
     f.crossings += static_cast<int>(layer.cross.size());
     f.varies = f.varies || layer.table_varies;
   }
-  f.moves = static_cast<int>(moves.size());
-  for (const Shuffle& shuffle : shuffles) f.moves += shuffle.moves();
+  f.moves = n_moves;
   f.gates = static_cast<int>(gates.size()) + f.whole;
   return f;
 }

@@ -111,6 +111,7 @@ struct TilePass {
   std::vector<GateOp<Real>> flips;  // of each turn of a block, kBlockTurns a block
   std::vector<TileMove<Real>> moves;
   std::vector<Shuffle> shuffles;
+  int n_moves = 0;  // in both
   std::vector<TileGate<Real>> gates;
   std::vector<bool> trained;      // whether a stage has an op with a gradient
   std::vector<std::size_t> sums;  // of each stage, where its sums begin, in units of a group's lanes
@@ -120,6 +121,8 @@ struct TilePass {
 
   TilePass(const Compiled<Real>& compiled, const std::vector<Op>& ops, const std::vector<bool>& trained_ops,
            const Pass& pass, int row_bits, int chunk_bits);
+  TilePass(const Compiled<Real>& compiled, MovePass pass, int row_bits, int chunk_bits);
+  bool only_moves() const { return stages.size() == 1 && stages[0].shuffle; }
   std::uint64_t chunks() const { return std::max(std::uint64_t{1}, geometry.groups() >> chunk_bits); }
   PassFacts facts(std::uint64_t groups_of_state) const;
   std::uint64_t reached(const Stage& stage) const;  // `live` after it

@@ -326,7 +326,7 @@ def test_control_c_is_heard_within_a_moment(backend, kind, n, layers, batch, rec
 # the interpreter's lock
 
 
-@pytest.mark.parametrize(("n", "batch"), [(18, 1), (8, 3000)])
+@pytest.mark.parametrize(("n", "batch"), [(20, 1), (8, 20_000)])
 def test_other_python_threads_run_during_a_call(backend, n, batch, rng):
     circuit = kg.Circuit(n)
     x = circuit.inputs(1)

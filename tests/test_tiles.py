@@ -135,7 +135,7 @@ def test_bad_sizes_of_tiles_are_refused():
             _core.set_tiling(*sizes)
 
 
-@pytest.mark.parametrize("tiling", [(3, 11, 8, 7), (0, 3, 1, 1), (1, 4, 1, 2), (0, 40, 1, 3)])
+@pytest.mark.parametrize("tiling", [(3, 11, 8, 7), (4, 6, 1, 7), (0, 3, 1, 1), *TILINGS])
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 def test_many_moves_at_once(dtype, tiling):
     _core.set_tiling(*tiling)

@@ -12,6 +12,7 @@
 #include "half_angles.hpp"
 #include "planner.hpp"
 #include "programs.hpp"
+#include "relabellings.hpp"
 #include "shifts.hpp"
 #include "spins.hpp"
 
@@ -200,6 +201,7 @@ int run(u64 programs, const std::string& wanted) {
     ketgrad::set_isa(isa);
     failures += !spins::agree(isa) + !half_angles::agree(isa);
   }
+  failures += !relabellings::agree(programs);
   for (std::size_t k = 0; k < isas.size(); ++k)
     std::printf("%-16s %llu programs, furthest from scalar: complex64 %.1e, complex128 %.1e\n", isas[k].c_str(),
                 static_cast<unsigned long long>(programs), single[k].value, twice[k].value);
