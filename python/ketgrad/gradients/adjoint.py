@@ -34,7 +34,8 @@ def evaluate(lowered: Lowered, plan: Plan, weights: Array, inputs: Array, differ
         ParameterError: weights, inputs or cotangents that are not finite.
     """
     require_finite(weights, "weights")
-    require_finite(inputs, "inputs")
+    if inputs.size:
+        require_finite(inputs, "inputs")
     stage = lowered.stage
     terms, tape = plan.forward(*stage.evaluate(weights, inputs), differentiate, None, stage.is_direct)
     if not differentiate:

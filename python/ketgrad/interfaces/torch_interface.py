@@ -60,15 +60,11 @@ def like(gradients: Arrays, tensors: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(out)
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether it is nothing but float64 numbers in the CPU's memory: what most calls have, and the quickest to take."""
-    return isinstance(value, torch.Tensor) and value.dtype is torch.float64 and value.is_cpu
-
-
-def _plain_array(tensor: torch.Tensor) -> Any:
-    if not tensor.ndim:
-        return np.float64(tensor.item())
-    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
+def _plain_arrays(tensors: Sequence[torch.Tensor]) -> list[Any]:
+    """Of tensors of float64 numbers in the CPU's memory: what most calls have, and the quickest to take."""
+    return [
+        np.float64(t.item()) if not t.ndim else (t.detach() if t.requires_grad else t).numpy() for t in tensors
+    ]
 
 
 def _save(ctx: Any, values: Sequence[Any]) -> list[Any]:
@@ -87,10 +83,11 @@ def _saved(ctx: Any) -> list[Any]:
 class _Apply(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, function: Differentiable, *tensors: Any) -> tuple[torch.Tensor, ...]:
-        ctx.function, ctx.plain = function, all(map(_is_plain, tensors))
+        ctx.function = function
+        ctx.plain = all([isinstance(t, torch.Tensor) and t.dtype is torch.float64 and t.is_cpu for t in tensors])
         if ctx.plain:
             ctx.places = ctx.save_for_backward(*tensors)  # None
-            results, ctx.pullback = function.forward([_plain_array(t) for t in tensors], True)
+            results, ctx.pullback = function.forward(_plain_arrays(tensors), True)
             return _tensors(results, None)
         results, ctx.pullback = function.forward([array(t) for t in tensors], True)
         ctx.places = _save(ctx, tensors)
@@ -99,7 +96,7 @@ class _Apply(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[Any, ...]:
         if ctx.plain and not torch.is_grad_enabled():
-            gradients = ctx.pullback([_plain_array(c) for c in cotangents])
+            gradients = ctx.pullback(_plain_arrays(cotangents))
             if isinstance(gradients, np.ndarray):  # one number each
                 return (None, *torch.from_numpy(gradients).unbind())
             return (None, *[torch.from_numpy(np.ascontiguousarray(g, dtype=np.float64)) for g in gradients])

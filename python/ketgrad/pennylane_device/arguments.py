@@ -23,6 +23,8 @@ Array = npt.NDArray[Any]
 def axes_of(tensors: Sequence[Any], has_initial: bool) -> tuple[list[int], int | None]:
     """How many axes each argument has, and the tape's batch or None."""
     axes = [getattr(t, "ndim", 0) for t in tensors]
+    if not any(axes):
+        return axes, None
     own = [0] * len(tensors)
     if has_initial:
         own[-1] = 1
@@ -84,7 +86,8 @@ class Arguments(Batch):
 
     def __init__(self, arrays: Sequence[Array], axes: Sequence[int], batch: int | None, has_initial: bool) -> None:
         self._arrays, self._axes, self._batch = arrays, axes, batch
-        self._plain = batch is None and not has_initial and all(a.ndim == 0 and a.dtype == np.float64 for a in arrays)
+        numbers = not any([not isinstance(a, np.float64) and (a.ndim or a.dtype != np.float64) for a in arrays])
+        self._plain = numbers and batch is None and not has_initial
         if self._plain:  # nothing but numbers
             self.pattern = (False,) * len(arrays)
             self.weights, self.inputs, self.initial = np.array(arrays, dtype=np.float64), None, None

@@ -20,10 +20,10 @@ from pennylane.devices import ExecutionConfig
 
 from ..errors import ArgumentError, ArgumentTypeError
 from ..interfaces import call, framework
-from .conversion import read_tape
 from .exact import Exact
 from .measurements import measurement_key
 from .preprocessing import pipeline
+from .reading import read_tape
 from .traced_arguments import TracedArguments, TracedStructure
 from .tracing import NotTraceableError, Probe, Trace, trace, watch
 

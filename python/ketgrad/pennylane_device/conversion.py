@@ -9,15 +9,12 @@ constant arrays. Two tapes of one structure run through one program. Tensors kee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pennylane as qml
-from pennylane.exceptions import DeviceError, WireError
 from pennylane.operation import Operator, StatePrepBase
 from pennylane.ops.op_math import Adjoint, Controlled, Pow
 
@@ -25,26 +22,15 @@ from ..circuit import Circuit
 from ..gate_spec import MAX_UNITARY_WIRES, GateSpec
 from ..gates import BY_NAME, GATES
 from ..noise import Channel
-from .channels import CHANNEL, CHANNELS, LiveChannel, is_channel, read_channel
+from .channels import CHANNEL, CHANNELS, LiveChannel, is_channel
 
 Index = dict[Hashable, int]  # PennyLane's wire label -> ketgrad's wire
 
 # mcx is PennyLane's X under controls, and is reached as such, so that its control values survive
 SPECS: dict[str, GateSpec] = {s.pennylane: s for s in GATES if s.pennylane and not (s.wires is None and s.controls)}
-PLAIN = {name: (s.name, len(s.params)) for name, s in SPECS.items() if s.wires and not s.extra and s.name != "i"}
 OPPOSITE_SIGN = {"GlobalPhase": BY_NAME["gphase"]}  # PennyLane's is e^{-i phi}
 CONSTANT_EXTRAS = ("matrix", "diagonal")
 CACHED_BYTES = 1 << 16  # structures with more constants than this are built anew each time, not kept
-
-
-class Labels(dict[Hashable, int]):
-    """The index of each label, or PennyLane's error, which names all that a tape has and the device has not."""
-
-    tape: Any = None
-
-    def __missing__(self, label: Hashable) -> int:
-        missing = [w for w in self.tape.wires if w not in self] if self.tape is not None else [label]
-        raise WireError(f"ketgrad.qubit has wires {list(self)}; not found on the device: {missing}")
 
 
 class Constant:
@@ -74,45 +60,12 @@ class Row(NamedTuple):
     extra: Hashable
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """A tape, taken apart.
-
-    Attributes:
-        labels: the wire labels, in ketgrad's order.
-        index: of each label.
-        rows: its gates.
-        angles: a number, or (B,) numbers where the parameter is broadcast, for each angle of the rows in order.
-        initial: amplitudes (2^n,) or (B, 2^n) of the state it starts from, or None for |0...0>.
-        slots: for each parameter of the tape's operators, the position of its angle, or None for a constant.
-        noisy: whether there are channels.
-    """
-
-    labels: tuple[Hashable, ...]
-    index: Index
-    rows: tuple[Row, ...]
-    angles: tuple[Any, ...]
-    initial: Any
-    slots: tuple[int | None, ...]
-    noisy: bool = False
-
-    @property
-    def tensors(self) -> tuple[Any, ...]:
-        """The angles, then the initial state where there is one."""
-        return self.angles if self.initial is None else (*self.angles, self.initial)
-
-
 class _Native(NamedTuple):
     spec: GateSpec
     base: Operator
     controls: tuple[Hashable, ...]
     values: tuple[int, ...]
     inverse: bool
-
-
-def is_plain(op: Operator) -> bool:
-    """Whether an operator is a row of the table and its angles, and nothing else."""
-    return op.name in PLAIN and len(op.data) == PLAIN[op.name][1]
 
 
 def find_native(op: Operator) -> _Native | None:
@@ -193,88 +146,6 @@ def target_gates() -> set[str]:
     """The names PennyLane's decomposition may end in."""
     names = {*SPECS, *OPPOSITE_SIGN, "MultiControlledX"}
     return names | {f"C({n})" for n in names} | {f"Adjoint({n})" for n in names} | set(CHANNELS)
-
-
-def read_tape(tape: Any, wires: Sequence[Hashable] | None, trained: Collection[int] = ()) -> Reading:
-    """Take a tape apart.
-
-    Args:
-        wires: the device's; None for those of the tape.
-        trained: parameters that are to be differentiated although no framework follows them.
-
-    Raises:
-        WireError: the tape has a wire that the device has not.
-        DeviceError: a state that is prepared too late, or a channel without the derivatives that are asked for.
-    """
-    labels = standard_labels(tape) if wires is None else tuple(wires)
-    index = Labels((label, k) for k, label in enumerate(labels))
-    index.tape = tape
-    rows: list[Row] = []
-    angles: list[Any] = []
-    slots: list[int | None] = []
-    initial, noisy = None, False
-    for op in tape.operations:
-        row_name, count, controlled = _plain_class(type(op), op.name)  # type: ignore[arg-type]
-        own = op.data if count else ()
-        if row_name and count == len(own):  # what most tapes are made of, without a further question
-            here = op.control_wires.labels + op.base.wires.labels if controlled else op.wires.labels
-            rows.append(_plain_row(row_name, tuple([index[w] for w in here])))
-            if not own:
-                continue
-        elif isinstance(op, StatePrepBase) and (not isinstance(op, qml.BasisState) or is_live(op.data[0])):
-            if rows:
-                raise DeviceError(f"ketgrad.qubit prepares states only before all gates, got {op.name} after some")
-            initial = qml.math.reshape(op.state_vector(wire_order=labels), (*_lead(op), 1 << len(labels)))
-            own = ()
-        elif is_channel(op):
-            here = range(len(slots), len(slots) + len(own))
-            live = not tape.shots and (any(map(is_live, own)) or any(p in here for p in trained))
-            row, own = _read_channel(op, index, live)
-            rows += row
-            noisy = noisy or bool(row)
-        else:
-            row, own = read_operator(op, index)
-            rows += row
-        if own:
-            slots += range(len(angles), len(angles) + len(own))
-            angles += own
-        slots += [None] * (len(op.data) - len(own))
-    return Reading(labels, index, tuple(rows), tuple(angles), initial, tuple(slots), noisy)
-
-
-def _read_channel(op: Operator, index: Index, live: bool) -> tuple[list[Row], Sequence[Any]]:
-    where, channel = read_channel(op, live)
-    wires = tuple([index[op.wires[k]] for k in where])
-    rows = [] if channel is None else [Row(CHANNEL, wires, (), (), False, channel)]
-    return rows, op.data if isinstance(channel, LiveChannel) else ()
-
-
-@lru_cache(maxsize=1024)
-def _plain_class(kind: type, name: str) -> tuple[str, int, bool]:
-    """The table's row for operators of this class and name, how many angles it has, and whether it is a Controlled.
-
-    A Controlled puts its wires together at every question, which takes long.
-    """
-    row, count = PLAIN.get(name, ("", 1))
-    return row, count, issubclass(kind, Controlled)
-
-
-@lru_cache(maxsize=4096)
-def _plain_row(name: str, wires: tuple[int, ...]) -> Row:
-    return Row(name, wires, (), (), False, None)
-
-
-def _lead(op: Operator) -> tuple[int, ...]:
-    return () if op.batch_size is None else (op.batch_size,)
-
-
-def standard_labels(tape: Any) -> tuple[Hashable, ...]:
-    """The wires of a tape in PennyLane's standard order: 0, 1, ... where these are the labels, else by first use."""
-    labels = tuple(tape.wires)
-    first = {w for op in tape.operations for w in op.wires}
-    if first == set(range(len(first))) and set(labels) == set(range(len(labels))):
-        return tuple(range(len(labels)))
-    return labels or (0,)
 
 
 def read_operator(op: Operator, index: Index) -> tuple[list[Row], Sequence[Any]]:

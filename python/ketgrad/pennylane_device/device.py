@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ from ..errors import KetgradError, OutOfMemoryError, WireError
 from ..interfaces import call
 from .arguments import axes_of
 from .channels import noise_options
-from .conversion import Reading, is_light, read_tape, to_array
+from .conversion import is_light, to_array
 from .derivatives import OnExecution, jacobian, nest, pull, tangent_product, trainable_columns
 from .dynamic import is_dynamic
 from .exact import Exact
@@ -46,6 +44,7 @@ from .preprocessing import (
     refuse_shifts,
     resolved_mcm_method,
 )
+from .reading import Labels, Reading, read_tape, was_read
 from .shots import Sampled
 from .structure import Structure
 
@@ -62,17 +61,18 @@ JAX = (Interface.JAX, Interface.JAX_JIT)
 TENSORFLOW = (Interface.TF, Interface.TF_AUTOGRAPH)
 
 
-@contextmanager
-def _pennylane_errors() -> Iterator[None]:
+class _PennyLaneErrors:
     """ketgrad's errors in PennyLane's classes; a refusal for lack of memory stays a MemoryError."""
-    try:
-        yield
-    except OutOfMemoryError:
-        raise
-    except WireError as error:
-        raise PennyLaneWireError(f"ketgrad.qubit: {error}") from error
-    except KetgradError as error:
-        raise DeviceError(f"ketgrad.qubit: {error}") from error
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
+        if isinstance(error, KetgradError) and not isinstance(error, OutOfMemoryError):
+            wire = isinstance(error, WireError)
+            raise (PennyLaneWireError if wire else DeviceError)(f"ketgrad.qubit: {error}") from error
+
+
+_pennylane_errors = _PennyLaneErrors()
 
 
 @simulator_tracking
@@ -190,10 +190,10 @@ class KetgradQubit(Device):  # type: ignore[misc]
             changed["use_device_gradient"] = True
         mcm = resolved_mcm_method(config.mcm_config, circuit)
         if mcm != config.mcm_config.mcm_method:
-            changed["mcm_config"] = replace(config.mcm_config, mcm_method=mcm)
+            changed["mcm_config"] = _changed(config.mcm_config, mcm_method=mcm)
         if circuit is not None:
             refuse_shifts(circuit, method, mcm, config.interface)
-        return replace(config, **changed) if changed else config
+        return _changed(config, **changed) if changed else config
 
     def preprocess_transforms(self, execution_config: Any = None) -> Any:
         """The transforms after which a tape can be executed."""
@@ -209,9 +209,9 @@ class KetgradQubit(Device):  # type: ignore[misc]
             interface = FRAMEWORKS.get(config.interface, "numpy")
             method = config.device_options.get(GRADIENT, "adjoint")
         results: list[Any] = [None] * len(circuits)
-        with _pennylane_errors():
+        with _pennylane_errors:
             plain = list(circuits)
-            if self._debugging() is not None or any(map(is_dynamic, circuits)):
+            if self._debugging() is not None or any([not was_read(t) and is_dynamic(t) for t in circuits]):
                 setting = self._setting(config.mcm_config)
                 for position, tape in enumerate(circuits):
                     if is_dynamic(tape):
@@ -307,7 +307,8 @@ class KetgradQubit(Device):  # type: ignore[misc]
             return self._find(structure_key(reading, measurements, shots), reading, measurements, shots)
 
         def measure(labels: Sequence[Any], states: Any, mp: Any, shots: Any) -> Any:
-            reading = Reading(tuple(labels), {w: k for k, w in enumerate(labels)}, (), (), states, ())
+            index = Labels(zip(labels, range(len(labels)), strict=True))
+            reading = Reading(tuple(labels), index, (), (), states, ())
             job = Job(structure_key(reading, [mp], bool(shots)))
             job.add(0, qml.tape.QuantumScript([], [mp], shots=shots), reading)
             return self._run(job, "numpy", "adjoint", False)[0]
@@ -357,7 +358,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
 
     def _differentiate(self, tape: Any, work: Callable[..., tuple[Any, Any]]) -> tuple[Any, Any]:
         """Results, and what `work` makes of the tape's measurements as a function of its arrays."""
-        with _pennylane_errors():
+        with _pennylane_errors:
             if is_dynamic(tape):
                 raise DeviceError(
                     "ketgrad.qubit: with measurements or projections on the way leave grad_on_execution and device_vjp "
@@ -379,6 +380,14 @@ class KetgradQubit(Device):  # type: ignore[misc]
                 )
             results, found = work(exact, [to_array(t) for t in tensors], trainable_columns(tape, reading.slots))
             return _squeeze(exact.finish(tape.measurements, results)), found
+
+
+def _changed(config: Any, **fields: Any) -> Any:
+    """`dataclasses.replace` without another look at what was checked before: it is done at every call of a QNode."""
+    out = object.__new__(type(config))
+    out.__dict__.update(config.__dict__)
+    out.__dict__.update(fields)
+    return out
 
 
 def _nest(tape: Any, results: Sequence[Any]) -> Any:

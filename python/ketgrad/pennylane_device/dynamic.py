@@ -25,7 +25,7 @@ from pennylane.ops.qubit.observables import BasisStateProjector
 
 from ..memory import require_bytes
 from ..simulator import CHUNK_BYTES
-from .conversion import Reading, read_tape, standard_labels
+from .reading import Reading, read_tape, standard_labels
 from .structure import Structure
 
 Array = npt.NDArray[Any]

@@ -153,9 +153,8 @@ class Exact:
 
 def _evaluate(model: Model, given: Any, differentiate: bool) -> tuple[Array, Any]:
     """As `model.forward`, of arguments that need no second look."""
-    weights = NONE[0] if given.weights is None else np.array(given.weights, dtype=np.float64)
     inputs = NONE if given.inputs is None else np.array(given.inputs, dtype=np.float64, order="C")
-    values, pull = adjoint.evaluate(model._lowered, model._ready().plan, weights, inputs, differentiate)
+    values, pull = adjoint.evaluate(model._lowered, model._ready().plan, given.weights, inputs, differentiate)
     if given.inputs is not None:
         return values, lambda c: Gradients(*pull(c))
 

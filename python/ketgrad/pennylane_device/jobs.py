@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pennylane as qml
 
-from .conversion import Reading, is_live
+from .conversion import is_live
 from .measurements import measurement_key
+from .reading import Reading
 
 
 class Key:

@@ -28,10 +28,11 @@ from pennylane.transforms.core import CompilePipeline, transform
 
 from .capabilities import MCM_METHODS
 from .channels import has_channels, is_channel
-from .conversion import decomposition, has_constant_data, is_live, is_plain, is_supported, target_gates
+from .conversion import decomposition, has_constant_data, is_live, is_supported, target_gates
 from .dynamic import CUTS, SUMS, is_dynamic, postselects
 from .measurements import SHADOWS, has_pauli_form
 from .observables import LETTERS, is_trained
+from .reading import is_plain, read_plain
 
 DIFF_METHODS = ("best", "adjoint", "backprop", "device", "parameter-shift")
 Transformed = tuple[tuple[Any, ...], Callable[[Any], Any]]
@@ -49,24 +50,24 @@ def pipeline(wires: Any, name: str, config: Any, debugging: bool = False) -> Any
     if config.gradient_method == "adjoint":
         return others()
     out = CompilePipeline()
-    out.add_transform(_prepare, others)
+    out.add_transform(_prepare, others, wires)
     return out
 
 
 @transform  # type: ignore[untyped-decorator]
-def _prepare(tape: Any, others: Any) -> Transformed:
+def _prepare(tape: Any, others: Any, wires: Any) -> Transformed:
     """Most tapes can run as they are, and to see so is much quicker than to run every transform on them.
 
     A wire that the device does not have is noticed when the tape is read.
     """
-    if _is_ready(tape):
+    if _is_ready(tape, wires):
         return (tape,), _first
     tapes, join = others()([tape])
     return tuple(tapes), lambda results: join(results)[0]
 
 
-def _is_ready(tape: Any) -> bool:
-    if not all([is_plain(op) or is_channel(op) for op in tape.operations]):
+def _is_ready(tape: Any, wires: Any) -> bool:
+    if not read_plain(tape, wires) and not all([is_plain(op) or is_channel(op) for op in tape.operations]):
         return False
     accepts = _accepts_shots if tape.shots else _accepts_exact
     for mp in tape.measurements:
@@ -123,7 +124,7 @@ def can_differentiate(tape: Any, config: Any) -> bool:
         trained = any(any(map(is_live, op.data)) for op in tape.operations if is_channel(op))
         if not tape.shots or trained:
             return False  # PennyLane has rules for strengths, and shifts again for second derivatives
-    if is_dynamic(tape) and (tape.shots or method == "parameter-shift"):
+    if (tape.shots or method == "parameter-shift") and is_dynamic(tape):
         branched = resolved_mcm_method(config.mcm_config, tape) != "deferred"
         if not tape.shots and (branched or postselects(tape)):
             return all(isinstance(mp, SUMS) for mp in tape.measurements)  # by the adjoint method, whatever is asked for

@@ -22,8 +22,9 @@ from ..circuit import Circuit
 from ..model import Model, compile_circuit
 from ..pauli import PauliSum
 from .channels import CHANNEL, LiveChannel
-from .conversion import Reading, Row, append_constant, build_circuit, n_angles
+from .conversion import Row, append_constant, build_circuit, n_angles
 from .measurements import ExactPlan
+from .reading import Reading
 from .sampling import SampledPlan
 
 Pattern = tuple[bool, ...]

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .conversion import Reading, to_array
+from .conversion import to_array
+from .reading import Reading
 
 Array = npt.NDArray[np.float64]
 Variable = tuple[str, int, int]
