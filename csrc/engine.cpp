@@ -186,7 +186,7 @@ class EngineOf final : public Engine {
     // By size alone, and none that another thread would take longer to fetch than to do.
     u64 tasks() const {
       const u64 work = units * compiled.layout.groups * (compiled.steps.size() + 1);
-      return by_unit ? std::clamp<u64>(work / kTaskWork, 1, std::min<u64>(units, 256)) : 1;
+      return by_unit ? std::min<u64>(std::bit_floor(std::clamp<u64>(work / kTaskWork, 1, 256)), units) : 1;
     }
 
     u64 first(u64 unit) const { return in_lanes ? unit * lanes : unit; }

@@ -124,7 +124,6 @@ LaneSweep<Real>::LaneSweep(const TilePlan<Real>& plan, const LaneCall<Real>& cal
   blocks_.resize(pass.blocks.size());
   layers_.resize(pass.layers.size());
   by_lane_.resize(pass.layers.size());
-  sums_.resize(pass.n_sums * kLanes<Real>);
 }
 
 template <typename Real>
@@ -251,7 +250,7 @@ void LaneSweep<Real>::reverse_stage(std::size_t stage, Real* psi, Real* lambda, 
   const std::size_t at = static_cast<std::size_t>(from.index);
   const u64 groups = pass.geometry.groups(), begin = part.begin(groups), end = std::min(part.end(groups), live);
   if (begin >= end) return;
-  double* out = sums_.data() + pass.sums[stage] * lanes;
+  double* out = sums_.as<double>() + pass.sums[stage] * lanes;
   switch (from.kind) {
     case OpKind::Phase:
       kernels_.phases_reverse(psi, lambda, layer(pass, at), groups, begin, end,
@@ -295,20 +294,22 @@ void LaneSweep<Real>::reverse_stage(std::size_t stage, Real* psi, Real* lambda, 
 template <typename Real>
 void LaneSweep<Real>::give(const Gradients& out, u64 count) {
   constexpr std::size_t lanes = kLanes<Real>;
+  double* const sums = sums_.as<double>();
   auto by_lane = [&](const std::vector<Credit>& credits) {
     for (const Credit& credit : credits)
       for (std::size_t l = 0; l < lanes; ++l)
-        out.by_lane[static_cast<std::size_t>(credit.slot) * lanes + l] += credit.weight * sums_[credit.sum * lanes + l];
+        out.by_lane[static_cast<std::size_t>(credit.slot) * lanes + l] += credit.weight * sums[credit.sum * lanes + l];
   };
   by_lane(call_.own);
   if (!out.total) return by_lane(call_.shared);
-  for (std::size_t at = 0; at < sums_.size(); at += lanes) {  // the sum over the samples goes to the first lane
-    double* s = sums_.data() + at;
+  for (std::size_t at = 0; at < plan_.passes[0].n_sums * lanes;
+       at += lanes) {  // the sum over the samples goes to the first lane
+    double* s = sums + at;
     std::fill(s + count, s + lanes, 0.0);
     for (std::size_t half = lanes / 2; half > 0; half /= 2)
       for (std::size_t l = 0; l < half; ++l) s[l] += s[half + l];
   }
-  for (const Credit& credit : call_.shared) out.total[credit.slot] += credit.weight * sums_[credit.sum * lanes];
+  for (const Credit& credit : call_.shared) out.total[credit.slot] += credit.weight * sums[credit.sum * lanes];
 }
 
 template <typename Real>
@@ -321,7 +322,8 @@ void LaneSweep<Real>::reverse(Real* psi, Real* lambda, const Gradients& out, u64
   const std::size_t n = pass.stages.size();
   std::size_t from = 0;  // nothing before the first parameter has a gradient
   while (!to_start && from < n && !pass.trained[from]) ++from;
-  std::fill(sums_.begin(), sums_.end(), 0.0);
+  sums_.hold(pass.n_sums * lanes * sizeof(double));
+  std::fill_n(sums_.as<double>(), pass.n_sums * lanes, 0.0);
   if (!product_) product_ = Buffer(groups * lanes * sizeof(Real));
   const std::vector<typename Pass::Stage> backwards(pass.stages.rbegin(), pass.stages.rend());
   auto layer_of = [&](std::size_t k) -> const TileLayer* {
@@ -340,7 +342,7 @@ void LaneSweep<Real>::reverse(Real* psi, Real* lambda, const Gradients& out, u64
           if (const TileLayer* found = layer_of(k)) {
             Real* v = product_.as<Real>();
             std::fill(v + live(n - 1 - k) * lanes, v + groups * lanes, Real(0));
-            layer_sums(*found, kernels_, groups, 0, v, sums_.data() + pass.sums[n - 1 - k] * lanes);
+            layer_sums(*found, kernels_, groups, 0, v, sums_.as<double>() + pass.sums[n - 1 - k] * lanes);
           }
         watch_.tick((last - first) * groups * 24);
       });

@@ -92,7 +92,7 @@ class LaneSweep {
   std::vector<PhaseLayer<Real>> layers_;   // the same
   std::vector<LanePhase<Real>> factors_;
   std::vector<Buffer> by_lane_;
-  std::vector<double> sums_;
+  Buffer sums_;  // of the way back, (sums, lanes)
   Buffer scratch_, product_;
 };
 

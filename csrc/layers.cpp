@@ -127,12 +127,14 @@ void prepare_layer(const TileLayer& layer, const LayerNumbers<Real>& n, const Ke
 template <typename Real>
 void layer_sums(const TileLayer& layer, const KernelTable<Real>& kernels, u64 groups, u64 base, Real* v, double* out) {
   constexpr int lanes = kLanes<Real>;
-  std::vector<double> of_mask(layer.masks.size() * lanes);
-  kernels.signed_sums(v, groups, layer.masks.data(), static_cast<int>(layer.masks.size()), of_mask.data());
+  const Buffer memory(layer.masks.size() * lanes * sizeof(double));
+  double* const of_mask = memory.as<double>();
+  std::fill_n(of_mask, layer.masks.size() * lanes, 0.0);
+  kernels.signed_sums(v, groups, layer.masks.data(), static_cast<int>(layer.masks.size()), of_mask);
   for (const TileLayer::Member& m : layer.trained) {
     const double sign = sign_of(base & m.outside);
     for (int l = 0; l < lanes; ++l)
-      out[m.sum * lanes + l] += sign * lane_sign(l, m.lanes) * of_mask[static_cast<std::size_t>(m.mask * lanes + l)];
+      out[m.sum * lanes + l] += sign * lane_sign(l, m.lanes) * of_mask[m.mask * lanes + l];
   }
 }
 
