@@ -62,9 +62,7 @@ def like(gradients: Arrays, tensors: Sequence[Any]) -> tuple[Any, ...]:
 
 def _plain_arrays(tensors: Sequence[torch.Tensor]) -> list[Any]:
     """Of tensors of float64 numbers in the CPU's memory: what most calls have, and the quickest to take."""
-    return [
-        np.float64(t.item()) if not t.ndim else (t.detach() if t.requires_grad else t).numpy() for t in tensors
-    ]
+    return [np.float64(t.item()) if not t.ndim else (t.detach() if t.requires_grad else t).numpy() for t in tensors]
 
 
 def _save(ctx: Any, values: Sequence[Any]) -> list[Any]:
