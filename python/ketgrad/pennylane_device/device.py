@@ -208,10 +208,12 @@ class KetgradQubit(Device):  # type: ignore[misc]
         if config.gradient_method == "backprop":
             interface = FRAMEWORKS.get(config.interface, "numpy")
             method = config.device_options.get(GRADIENT, "adjoint")
-        results: list[Any] = [None] * len(circuits)
+        eager = config.grad_on_execution is True
         with _pennylane_errors:
-            plain = list(circuits)
-            if self._debugging() is not None or any([not was_read(t) and is_dynamic(t) for t in circuits]):
+            if len(circuits) == 1 and was_read(circuits[0]) and self._debugging() is None:  # most calls
+                return tuple(self._run(self._jobs(circuits)[0], interface, method, eager))
+            results, plain = [None] * len(circuits), list(circuits)
+            if self._debugging() is not None or any(map(is_dynamic, circuits)):
                 setting = self._setting(config.mcm_config)
                 for position, tape in enumerate(circuits):
                     if is_dynamic(tape):
@@ -223,7 +225,7 @@ class KetgradQubit(Device):  # type: ignore[misc]
                         plain[position] = take_snapshots(tape, setting)
             for job in self._jobs(plain):
                 for part in (job,) if len(job.tapes) == 1 or self._stacks(job) else job.one_by_one():
-                    found = self._run(part, interface, method, config.grad_on_execution is True)
+                    found = self._run(part, interface, method, eager)
                     for position, result in zip(part.positions, found, strict=True):
                         results[position] = result
         return tuple(results)
@@ -285,9 +287,9 @@ class KetgradQubit(Device):  # type: ignore[misc]
 
     def _find(self, key: Hashable, reading: Reading, measurements: Sequence[Any], shots: bool) -> Structure:
         with self._lock:
-            if key in self._cache:
+            if (known := self._cache.get(key)) is not None:
                 self._cache.move_to_end(key)
-                return self._cache[key]
+                return known
         structure = Structure(reading, measurements, shots, self.c_dtype, self._backend, self.noise)
         if is_light(reading.rows):
             with self._lock:
@@ -313,12 +315,10 @@ class KetgradQubit(Device):  # type: ignore[misc]
             job.add(0, qml.tape.QuantumScript([], [mp], shots=shots), reading)
             return self._run(job, "numpy", "adjoint", False)[0]
 
-        wires = self.wires
-
         def run(tape: Any) -> Any:
             return self._run(self._jobs([tape])[0], "numpy", "adjoint", False)[0]
 
-        return Setting(wires, structures, measure, run, self.c_dtype, self._rng, mcm, self._debugging())
+        return Setting(self.wires, structures, measure, run, self.c_dtype, self._rng, mcm, self._debugging())
 
     # derivatives
 
