@@ -97,6 +97,25 @@ def test_gradients_with_jax(batch: int | None, jit: bool, device_vjp: bool, make
     assert_same(got, autograd_jacobian(reference(3), batch, diff_method="backprop"), 1e-10)
 
 
+def test_jit_of_a_circuit_without_angles(make: Any) -> None:
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+
+    @qml.qnode(make(2))
+    def node(c: Any) -> Any:
+        qml.Hadamard(0)
+        qml.CNOT([0, 1])
+        return qml.expval(c * (qml.Z(0) @ qml.Z(1))), qml.probs(wires=[0])
+
+    def loss(c: Any) -> Any:
+        value, probabilities = node(c)
+        return 3 * value**2, probabilities
+
+    (value, probabilities), slope = jax.jit(jax.value_and_grad(loss, has_aux=True))(0.5)
+    np.testing.assert_allclose([value, slope], [0.75, 3.0], atol=1e-12)
+    np.testing.assert_allclose(probabilities, [0.5, 0.5], atol=1e-12)
+
+
 def test_forward_mode_with_jax(make: Any) -> None:
     jax = pytest.importorskip("jax")
     jax.config.update("jax_enable_x64", True)

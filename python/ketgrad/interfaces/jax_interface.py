@@ -305,6 +305,8 @@ for _p, _change, _rule in (
 
 def call(function: Differentiable, arrays: Sequence[Any]) -> Sequence[Any]:
     """The function's results as JAX arrays; axes in front of the arguments' own are the results' too."""
+    if not arrays:  # nothing that JAX could follow
+        return [jnp.asarray(value) for value in function.forward([], False)[0]]
     given = [jnp.asarray(a) for a in arrays]
     given = _placed([a if jnp.issubdtype(a.dtype, jnp.inexact) else a.astype(float) for a in given])
     lead = common(*_lead(given, function.axes))
