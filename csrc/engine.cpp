@@ -183,7 +183,8 @@ class EngineOf final : public Engine {
     std::vector<Trig> trig;                      // of steps that run as gates
     std::shared_ptr<const LaneCall<Real>> call;  // the numbers of a plan in lanes mode
 
-    // By size alone, and none that another thread would take longer to fetch than to do.
+    // By size alone, and none that another thread would take longer to fetch than to do. A power of two: of three
+    // tasks, one of two threads would do two.
     u64 tasks() const {
       const u64 work = units * compiled.layout.groups * (compiled.steps.size() + 1);
       return by_unit ? std::min<u64>(std::bit_floor(std::clamp<u64>(work / kTaskWork, 1, 256)), units) : 1;

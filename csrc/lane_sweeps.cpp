@@ -295,6 +295,7 @@ template <typename Real>
 void LaneSweep<Real>::give(const Gradients& out, u64 count) {
   constexpr std::size_t lanes = kLanes<Real>;
   double* const sums = sums_.as<double>();
+  const std::size_t all = plan_.passes[0].n_sums * lanes;
   auto by_lane = [&](const std::vector<Credit>& credits) {
     for (const Credit& credit : credits)
       for (std::size_t l = 0; l < lanes; ++l)
@@ -302,8 +303,7 @@ void LaneSweep<Real>::give(const Gradients& out, u64 count) {
   };
   by_lane(call_.own);
   if (!out.total) return by_lane(call_.shared);
-  for (std::size_t at = 0; at < plan_.passes[0].n_sums * lanes;
-       at += lanes) {  // the sum over the samples goes to the first lane
+  for (std::size_t at = 0; at < all; at += lanes) {  // the sum over the samples goes to the first lane
     double* s = sums + at;
     std::fill(s + count, s + lanes, 0.0);
     for (std::size_t half = lanes / 2; half > 0; half /= 2)

@@ -92,7 +92,7 @@ TilePlan<Real>::TilePlan(const Source& source, int lane_bits)
     passes[p].settles_back = !takes_factor(passes[p - 1]);
   }
   auto plan_moves = [&](const std::vector<Op>& moves, std::vector<TilePass<Real>>& out) {
-    if (lane_bits > 0) {
+    if (lane_bits > 0) {  // samples as lanes have one tile, and move within it
       for (MovePass& pass : move_passes(Relabelling(lane_bits + group_bits, moves), lane_bits, group_bits, sizes))
         out.emplace_back(compiled, std::move(pass), row_bits, sizes.chunk_bits);
       return;

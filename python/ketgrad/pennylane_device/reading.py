@@ -116,6 +116,9 @@ def read_tape(tape: Any, wires: Sequence[Hashable] | None, trained: Collection[i
 def read_plain(tape: Any, wires: Sequence[Hashable] | None) -> bool:
     """Read a tape ahead of `read_tape`, if it has nothing but plain gates; whether it has.
 
+    What was read stays on the tape until it is executed: PennyLane's tapes are immutable, and keep hash and batch size
+    in the same way.
+
     Raises:
         WireError: the tape has a wire that the device has not.
     """
